@@ -1,0 +1,226 @@
+// kernels.h — the only door between the model (src/) and arithmetic (kernels/).
+//
+// `Kernels` is a few memory operations and eighteen ops. Three implementations answer to it: the textbook loops of
+// reference.cpp, the fast CPU ops, and (later) CUDA. The model is written once over this interface and never names a
+// backend.
+//
+// Conventions
+// - Row-major, last axis contiguous. A batch is N packed token rows of S sequences laid end to end: no padding.
+//   Every op but attention is row-wise; attention takes the offsets of the sequences.
+// - Sizes: N token rows, S sequences, C channels, NH query heads, NKV key/value heads (NH % NKV == 0), HS head size
+//   (NH*HS need not be C), F feed-forward width, V vocabulary, R adapter rank.
+// - `=` overwrites an output, `+=` adds to it; every output says which. Gradients of parameters accumulate (+=),
+//   gradients of activations are overwritten (=) unless the comment says otherwise.
+// - All pointers but those of upload/download's host side point into memory that this object allocated.
+// - An op is correct at every shape, including 1 and including N = 0 (does nothing).
+// - Same inputs, same number of threads, same processor: same bits. No op depends on the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#ifndef SKINTERN_REAL
+#define SKINTERN_REAL float
+#endif
+
+namespace skintern {
+
+// The type of every activation, gradient and moment: float. The gradient tests compile the same files once more with
+// -DSKINTERN_REAL=double, where central differences can be taken at eps = 1e-6.
+using real = SKINTERN_REAL;
+
+// S sequences packed end to end: rows start[s] .. start[s+1]-1 belong to sequence s.
+struct Sequences {
+    const int64_t* start; // (S+1), start[0] = 0, not decreasing
+    int64_t count;        // S
+    int64_t max_length;   // longest sequence, known to the host
+};
+
+// Which operands of a matrix product are read transposed. Named as in BLAS, for row-major matrices.
+enum class Layout {
+    nt, // out(M,N) = a(M,K) b(N,K)^T    a linear layer forward: b is the weight (OUT,IN)
+    nn, // out(M,N) = a(M,K) b(K,N)      the gradient of its input
+    tn, // out(M,N) = a(K,M)^T b(K,N)    the gradient of its weight
+};
+
+// Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2). `step` counts from 1.
+struct AdamwStep {
+    real lr, beta1, beta2, eps, weight_decay;
+    real grad_scale; // gradients are multiplied by this first (clipping)
+    int64_t step;
+};
+
+class Kernels {
+public:
+    virtual ~Kernels();
+
+    // Backend, instruction set and threads, for people: "cpu (avx2, 2 threads)".
+    virtual std::string name() const = 0;
+
+    // ---- memory ------------------------------------------------------------------------------------------------
+
+    // `bytes` bytes of zeroed memory of this backend, 64-byte aligned. Throws Error when there is not enough.
+    virtual void* alloc(size_t bytes) = 0;
+    virtual void free(void* ptr) = 0;
+    virtual void upload(void* dst, const void* host_src, size_t bytes) = 0;
+    virtual void download(void* host_dst, const void* src, size_t bytes) = 0;
+    virtual void copy(void* dst, const void* src, size_t bytes) = 0; // within the backend, no overlap
+    virtual void zero(void* dst, size_t bytes) = 0;
+
+    // ---- matrix products -----------------------------------------------------------------------------------------
+
+    // out = alpha * product            (accumulate false)
+    // out += alpha * product           (accumulate true)
+    // The product is chosen by `layout`, see Layout. No operand overlaps out.
+    virtual void matmul(Layout layout,
+                        real* out,     // (M,N)
+                        const real* a, // (M,K), or (K,M) for tn
+                        const real* b, // (N,K) for nt, else (K,N)
+                        int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) = 0;
+
+    // out[n,c] += bias[c]
+    virtual void bias_forward(real* out,        // (N,C) +=
+                              const real* bias, // (C)
+                              int64_t N, int64_t C) = 0;
+
+    // dbias[c] += sum_n dout[n,c]
+    virtual void bias_backward(real* dbias,      // (C) +=
+                               const real* dout, // (N,C)
+                               int64_t N, int64_t C) = 0;
+
+    // ---- moving rows -----------------------------------------------------------------------------------------------
+
+    // out[m] = table[rows[m]]. The token embedding is this op, and so is picking the labelled rows.
+    virtual void gather_rows(real* out,           // (M,C) =
+                             const real* table,   // (any,C)
+                             const int32_t* rows, // (M)
+                             int64_t M, int64_t C) = 0;
+
+    // table[rows[m]] = inp[m]. rows are all different. Writes the key/value cache.
+    virtual void scatter_rows(real* table,         // (any,C) =, rows not named stay as they are
+                              const real* inp,     // (M,C)
+                              const int32_t* rows, // (M)
+                              int64_t M, int64_t C) = 0;
+
+    // table[rows[m]] += inp[m]. rows may repeat; they are added in the order of m. Backward of gather_rows.
+    virtual void scatter_add_rows(real* table,         // (any,C) +=
+                                  const real* inp,     // (M,C)
+                                  const int32_t* rows, // (M)
+                                  int64_t M, int64_t C) = 0;
+
+    // ---- normalisation, rotation, activation ---------------------------------------------------------------------
+
+    // RMSNorm (Zhang & Sennrich 2019): out[n,c] = weight[c] * inp[n,c] * rstd[n],
+    // rstd[n] = 1 / sqrt(mean_c inp[n,c]^2 + eps)
+    virtual void rmsnorm_forward(real* out,          // (N,C) =
+                                 real* rstd,         // (N) =
+                                 const real* inp,    // (N,C)
+                                 const real* weight, // (C)
+                                 int64_t N, int64_t C, real eps) = 0;
+
+    // dinp adds, because the input of a norm is the residual stream, which has a gradient already.
+    virtual void rmsnorm_backward(real* dinp,         // (N,C) +=
+                                  real* dweight,      // (C) +=, or nullptr when the weight is frozen
+                                  const real* dout,   // (N,C)
+                                  const real* inp,    // (N,C)
+                                  const real* weight, // (C)
+                                  const real* rstd,   // (N)
+                                  int64_t N, int64_t C) = 0;
+
+    // Rotary position embedding (Su et al. 2021), halves convention: in each head, element i turns with element
+    // i + HS/2 by the angle of position p:  (a, b) -> (a cos - b sin, b cos + a sin).
+    // `inverse` turns back, which is the backward of the op.
+    virtual void rope(real* x,                  // (N,NH,HS) in place
+                      const real* cos_sin,      // (P,HS): HS/2 cosines, then HS/2 sines, of each position
+                      const int32_t* positions, // (N), each < P
+                      int64_t N, int64_t NH, int64_t HS, bool inverse) = 0;
+
+    // SwiGLU (Shazeer 2020): out = silu(gate) * up, silu(x) = x / (1 + exp(-x))
+    virtual void swiglu_forward(real* out,        // (n) =
+                                const real* gate, // (n)
+                                const real* up,   // (n)
+                                int64_t n) = 0;
+    virtual void swiglu_backward(real* dgate,      // (n) =, may be the memory of gate
+                                 real* dup,        // (n) =, may be the memory of up
+                                 const real* dout, // (n)
+                                 const real* gate, // (n)
+                                 const real* up,   // (n)
+                                 int64_t n) = 0;
+
+    // ---- attention -------------------------------------------------------------------------------------------------
+
+    // Causal attention inside each packed sequence; query head h reads key/value head h / (NH/NKV).
+    //   out[i,h] = sum_{j<=i} softmax_j(q[i,h].k[j,h'] / sqrt(HS)) v[j,h']
+    //   lse[i,h] = log sum_{j<=i} exp(q[i,h].k[j,h'] / sqrt(HS)), all that the backward pass needs of the softmax
+    virtual void attention_forward(real* out,     // (N,NH,HS) =
+                                   real* lse,     // (N,NH) =
+                                   const real* q, // (N,NH,HS)
+                                   const real* k, // (N,NKV,HS)
+                                   const real* v, // (N,NKV,HS)
+                                   Sequences seq, int64_t NH, int64_t NKV, int64_t HS) = 0;
+
+    virtual void attention_backward(real* dq,         // (N,NH,HS) =
+                                    real* dk,         // (N,NKV,HS) =
+                                    real* dv,         // (N,NKV,HS) =
+                                    const real* dout, // (N,NH,HS)
+                                    const real* q,    // (N,NH,HS)
+                                    const real* k,    // (N,NKV,HS)
+                                    const real* v,    // (N,NKV,HS)
+                                    const real* out,  // (N,NH,HS) of the forward pass
+                                    const real* lse,  // (N,NH) of the forward pass
+                                    Sequences seq, int64_t NH, int64_t NKV, int64_t HS) = 0;
+
+    // Attention of new rows over a key/value cache, for generation. The rows of sequence s are the last
+    // n_s = start[s+1]-start[s] of the length[s] positions in its slot: row i of them sees keys 0 .. length[s]-n_s+i.
+    virtual void attention_cached(real* out,             // (N,NH,HS) =
+                                  const real* q,         // (N,NH,HS)
+                                  const real* k_cache,   // (slots,capacity,NKV,HS)
+                                  const real* v_cache,   // (slots,capacity,NKV,HS)
+                                  const int32_t* slot,   // (S)
+                                  const int32_t* length, // (S) positions in the cache, the new rows included
+                                  Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) = 0;
+
+    // ---- loss and optimisation ---------------------------------------------------------------------------------------
+
+    // Cross-entropy of M rows of logits, fused with its gradient:
+    //   loss[m] = logsumexp(logits[m]) - logits[m, target[m]]
+    //   logits[m,v] = (softmax(logits[m])[v] - [v == target[m]]) * scale     when scale != 0, else left as they are
+    virtual void cross_entropy(real* loss,            // (M) =
+                               real* logits,          // (M,V) in, and its gradient out
+                               const int32_t* target, // (M), each < V
+                               int64_t M, int64_t V, real scale) = 0;
+
+    // out[m] = the smallest v with the largest logits[m,v].
+    virtual void argmax_rows(int32_t* out,       // (M) =
+                             const real* logits, // (M,V)
+                             int64_t M, int64_t V) = 0;
+
+    // sum_i x[i]^2 in double, returned to the host. The sum has a fixed order.
+    virtual double sum_squares(const real* x, int64_t n) = 0;
+
+    // AdamW with decoupled decay: p *= 1 - lr*weight_decay, then p -= lr * m^ / (sqrt(v^) + eps).
+    virtual void adamw(real* param,      // (n) in place
+                       real* m,          // (n) in place
+                       real* v,          // (n) in place
+                       const real* grad, // (n)
+                       int64_t n, const AdamwStep& step) = 0;
+};
+
+// ---- implementations ---------------------------------------------------------------------------------------------
+
+struct KernelOptions {
+    std::string device = "cpu"; // reference | cpu
+    std::string isa = "auto";   // auto | portable | avx2 | avx512: instruction set of the fast CPU ops
+    std::string matmul = "own"; // own | openblas: who multiplies matrices on the cpu device
+    int threads = 0;            // 0: as many as OpenMP would use
+};
+
+// The backend that `options` name. Throws Error for a device, instruction set or library this build or machine lacks.
+std::unique_ptr<Kernels> make_kernels(const KernelOptions& options);
+
+// The textbook loops with double accumulators; one thread.
+std::unique_ptr<Kernels> make_reference_kernels();
+
+} // namespace skintern
