@@ -14,8 +14,8 @@ namespace skintern {
 
 // What went wrong, in one sentence (`what()`), and the line of code that noticed.
 struct Error : std::runtime_error {
-    Error(const std::string& sentence, const char* file, int line)
-        : std::runtime_error(sentence), file(file), line(line) {}
+    Error(const std::string& sentence, const char* where_file, int where_line)
+        : std::runtime_error(sentence), file(where_file), line(where_line) {}
     const char* file;
     int line;
 };

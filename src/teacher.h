@@ -19,21 +19,28 @@ namespace skintern {
 enum class Length { normal, longer }; // longer: more steps or objects than any training instance ever has
 enum class Wording { usual, reworded };
 
-// The invented world: facts drawn from a seed, fixed for a run. Each fact has an id, a sentence, and is or is not
-// allowed in training responses.
+// The invented world: facts drawn from a seed, fixed for a run. Every fact is one sentence of the same shape,
+// "The <about> is <value>.", and is or is not allowed in training responses.
 struct Fact {
-    std::string id;       // "price:brask"
-    std::string sentence; // "The price of a brask is 7 coins."
+    std::string id;       // "price:dortem"
+    std::string table;    // prices | distances | kinship | calendar | units
+    std::string relation; // price, distance, mother, father, godmother, month, place, unit; begins the id
+    std::string from;     // of whom or what: "dortem"; of a road the town where it begins
+    std::string to;       // mother, month, town where a road ends, smaller unit; empty where there is no name
+    int64_t number;       // coins, miles, units, place in the year; 0 when the value is the name `to`
+    std::string about;    // "price of a dortem"
+    std::string sentence; // "The price of a dortem is 7 coins."
     bool covered;         // training questions may need (and their responses state) it
+
+    std::string value() const { return number == 0 ? to : std::to_string(number); }
+    // Whether it is told of what `first` leads to: the next road, a relative's relative, the next unit.
+    bool follows(const Fact& first) const { return !first.to.empty() && from == first.to; }
 };
 
 struct World {
     explicit World(uint64_t seed);
-    std::vector<Fact> facts; // every fact, in a fixed order
+    std::vector<Fact> facts; // every fact, in a fixed order, table by table
     const Fact& fact(const std::string& id) const;
-    // Typed tables that the families and the checkers compute with.
-    std::map<std::string, int64_t> price, distance, unit; // see teacher_world.cpp for the keys
-    std::map<std::string, std::string> mother, month;     // child -> mother, festival -> month
 };
 
 struct Family {
@@ -49,7 +56,7 @@ struct Family {
 // All families in a fixed order: those in the manner of BIG-Bench Hard first, then those of the invented world.
 const std::vector<Family>& families();
 std::vector<Family> bbh_families();   // teacher_bbh.cpp
-std::vector<Family> world_families(); // teacher_world.cpp
+std::vector<Family> world_families(); // teacher_world_families.cpp
 
 struct DataConfig {
     uint64_t seed = 1;

@@ -1,0 +1,176 @@
+# skintern — `make` builds ./skintern; `make help` lists the rest.
+#
+# Optional features are found by compiling a probe and told in one line each; switch one off with OPENMP=0, OPENBLAS=0.
+
+CXX      ?= g++
+BUILD    ?= build
+OPT      ?= -O2
+KERNEL_OPT ?= -O3
+EXTRA    ?=
+CXXFLAGS ?= -g1
+FLAGS     = -std=c++20 $(OPT) $(CXXFLAGS) -Wall -Wextra -Wshadow -Wno-restrict -Isrc -Ikernels -MMD -MP $(DEFINES) $(EXTRA)
+DEFINES   =
+LIBS      = -lutf8proc
+
+# ---- features ----------------------------------------------------------------------------------------------------
+
+# $(call probe,code,flags): "1" when the code compiles and links. \# keeps make from reading a comment.
+HASH := \#
+probe = $(shell \
+	printf '%b' '$(1)\nint main() { return 0; }\n' | $(CXX) -std=c++20 -x c++ - $(2) -o /dev/null 2>/dev/null && echo 1)
+
+ifeq ($(filter clean format help deps,$(MAKECMDGOALS)),)
+
+ifneq ($(call probe,,),1)
+  $(error No C++20 compiler: `$(CXX)` does not compile an empty program. Run `make deps`)
+endif
+MISSING :=
+ifneq ($(call probe,$(HASH)include <utf8proc.h>,-lutf8proc),1)
+  MISSING += libutf8proc-dev
+endif
+ifneq ($(call probe,$(HASH)include <nlohmann/json.hpp>,),1)
+  MISSING += nlohmann-json3-dev
+endif
+ifneq ($(call probe,$(HASH)include <CLI/CLI.hpp>,),1)
+  MISSING += libcli11-dev
+endif
+ifneq ($(MISSING),)
+  $(error Missing: $(MISSING). Run `make deps`, or install them by hand)
+endif
+
+ifndef OPENMP
+OPENMP := $(call probe,$(HASH)include <omp.h>,-fopenmp)
+endif
+ifeq ($(OPENMP),1)
+  FLAGS += -fopenmp
+  $(info OpenMP    found: several threads)
+else
+  FLAGS += -Wno-unknown-pragmas
+  $(info OpenMP    not used: one thread only (comes with g++; clang needs libomp-dev))
+endif
+
+ifndef OPENBLAS
+OPENBLAS := $(call probe,$(HASH)include <cblas.h>,-lopenblas)
+endif
+ifeq ($(OPENBLAS),1)
+  DEFINES += -DSKINTERN_OPENBLAS
+  LIBS += -lopenblas
+  $(info OpenBLAS  found: --matmul openblas and a yardstick in `make bench`)
+else
+  $(info OpenBLAS  not used: no --matmul openblas (apt-get install libopenblas-openmp-dev))
+endif
+
+$(info CUDA      not used: this version has no CUDA backend)
+endif
+
+# ---- objects -----------------------------------------------------------------------------------------------------
+
+# The fast CPU ops are compiled once an instruction set; the rest of the program runs on any processor of the family.
+ISA_SOURCES := matmul_cpu attention_cpu layers_cpu
+ISAS        := portable
+ISA_portable :=
+ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
+  ISAS       += avx2 avx512
+  ISA_avx2   := -mavx2 -mfma
+  ISA_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma
+  DEFINES    += -DSKINTERN_X86_ISAS
+endif
+ISA_OBJECTS := $(foreach isa,$(ISAS),$(ISA_SOURCES:%=$(BUILD)/kernels/%.$(isa).o))
+
+PLAIN_KERNELS := kernels reference cpu_dispatch
+ifeq ($(OPENBLAS),1)
+  PLAIN_KERNELS += matmul_openblas
+endif
+KERNEL_OBJECTS := $(PLAIN_KERNELS:%=$(BUILD)/kernels/%.o) $(ISA_OBJECTS)
+
+SOURCES  := $(filter-out src/main.cpp,$(wildcard src/*.cpp))
+OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
+
+# Tests named *_gradients run in double: the same model files, compiled once more with real = double.
+GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
+TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
+DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/config src/files
+TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
+DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
+
+# Catch2 is one header in version 2 and a library in version 3.
+CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 || \
+	echo -lCatch2Main -lCatch2)
+
+# ---- targets -----------------------------------------------------------------------------------------------------
+
+.PHONY: all deps test bench asan format clean help
+all: skintern
+
+skintern: $(BUILD)/skintern
+	@cp $< $@
+
+$(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
+
+$(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
+
+$(BUILD)/tests/gradients: $(BUILD)/tests/test_main.o $(DOUBLE_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
+
+$(BUILD)/bench: $(BUILD)/kernels/bench.o $(KERNEL_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
+
+$(BUILD)/src/%.o: src/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -c $< -o $@
+
+$(BUILD)/tests/%.o: tests/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -O1 -c $< -o $@
+
+$(BUILD)/double/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -DSKINTERN_REAL=double -c $< -o $@
+
+$(BUILD)/kernels/%.o: kernels/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) $(KERNEL_OPT) -c $< -o $@
+
+define isa_rule
+$(BUILD)/kernels/%.$(1).o: kernels/%.cpp
+	@mkdir -p $$(@D)
+	$$(CXX) $$(FLAGS) $$(KERNEL_OPT) $$(ISA_$(1)) -DSKINTERN_ISA=$(1) -c $$< -o $$@
+endef
+$(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
+
+test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients
+	@BUILD=$(BUILD) sh tests/run.sh
+
+bench: skintern $(BUILD)/bench
+	@$(BUILD)/bench
+	@./skintern bench train
+	@./skintern bench decode
+
+# Address and undefined-behaviour sanitizers over every unit test, in a build of their own.
+asan:
+	$(MAKE) BUILD=build/asan OPT=-O1 KERNEL_OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=all" \
+		build/asan/tests/unit build/asan/tests/gradients
+	build/asan/tests/unit
+	build/asan/tests/gradients
+
+deps:
+	@sh .ci/deps.sh
+
+format:
+	clang-format -i src/*.h src/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp
+
+clean:
+	rm -rf build skintern
+
+help:
+	@echo "make          builds ./skintern"
+	@echo "make deps     installs what is missing (Debian, Ubuntu)"
+	@echo "make test     builds and runs every test"
+	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
+	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"
+	@echo "make format   clang-format over all sources"
+	@echo "make clean    removes build/ and ./skintern"
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

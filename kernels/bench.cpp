@@ -1,0 +1,435 @@
+// bench.cpp — `make bench`: is the CPU backend right, and how far is it from what the machine can do?
+//
+//   1. every op at the shapes timed here is compared with the reference; a difference ends the program with status 1
+//   2. the roof: multiply-adds in registers on all threads (GFLOP/s)
+//   3. matmul at the model's shapes, ours and OpenBLAS by turns (A B A B ...): minimum and median of the runs,
+//      the median as a share of the roof, and the ratio of the medians
+//   4. attention: training forward and backward, and decoding over a cache; then the ops that only move memory
+//
+// The model of the tiny preset: C = 192 channels, F = 512, V = 2048, 6 heads of 32; 2048 packed rows in training, 64 or
+// 1 in decoding; adapters of rank 16. Floating-point operations are counted as a causal attention needs them; what
+// a kernel computes and masks away does not count.
+//
+// Options: --isa auto|portable|avx2|avx512, --threads N. Training and decoding of whole models: `skintern bench`.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "check.h"
+#include "cpu.h"
+#include "kernels.h"
+#include "rng.h"
+
+namespace skintern {
+
+namespace {
+
+constexpr int kRuns = 15;               // samples of each measurement; odd, so that the median is one of them
+constexpr double kSampleSeconds = 2e-3; // an op is repeated until a sample takes about so long
+
+// ---- values and comparison -----------------------------------------------------------------------------------------
+
+// Uniform in [-1, 1): the magnitudes in a sum of K products then add up to K/4 on average.
+std::vector<float> random_values(Rng& rng, int64_t n) {
+    std::vector<float> values(static_cast<size_t>(n));
+    for (float& x : values) {
+        x = static_cast<float>(2.0 * rng.uniform() - 1.0);
+    }
+    return values;
+}
+
+void check_close(const std::vector<float>& got, const std::vector<float>& want, double tolerance,
+                 const std::string& what) {
+    for (size_t i = 0; i < want.size(); i++) {
+        const double difference = std::fabs(static_cast<double>(got[i]) - want[i]);
+        CHECK(difference <= tolerance, "%s: element %zu is %.9g, the reference has %.9g (tolerance %.3g)",
+              what.c_str(), i, static_cast<double>(got[i]), static_cast<double>(want[i]), tolerance);
+    }
+}
+
+// Rounding errors of a sum of `terms` walk at random: sqrt(terms) times the error of one, 4 of them to be safe.
+double sum_tolerance(int64_t terms, double magnitude) {
+    return 4.0 * std::numeric_limits<float>::epsilon() * std::sqrt(static_cast<double>(terms)) * (magnitude + 1.0);
+}
+
+// ---- time ----------------------------------------------------------------------------------------------------------
+
+struct Times {
+    double median, minimum; // seconds
+};
+
+double seconds_of(const std::function<void()>& op, int repeats) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < repeats; i++) {
+        op();
+    }
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    return seconds.count() / repeats;
+}
+
+// Times every op, by turns, so that a slow moment of the machine falls on all of them.
+std::vector<Times> measure(const std::vector<std::function<void()>>& ops) {
+    std::vector<std::vector<double>> samples(ops.size());
+    std::vector<int> repeats;
+    for (const auto& op : ops) {
+        op(); // touches memory and grows scratch
+        const double once = std::min(seconds_of(op, 1), seconds_of(op, 1));
+        repeats.push_back(std::max(1, static_cast<int>(kSampleSeconds / once)));
+    }
+    for (int run = 0; run < kRuns; run++) {
+        for (size_t i = 0; i < ops.size(); i++) {
+            samples[i].push_back(seconds_of(ops[i], repeats[i]));
+        }
+    }
+    std::vector<Times> times;
+    for (std::vector<double>& sample : samples) {
+        std::sort(sample.begin(), sample.end());
+        times.push_back({sample[sample.size() / 2], sample.front()});
+    }
+    return times;
+}
+
+// ---- matmul --------------------------------------------------------------------------------------------------------
+
+struct Shape {
+    const char* what;
+    Layout layout;
+    int64_t M, N, K;
+    bool accumulate;
+};
+
+constexpr Shape kShapes[] = {
+    {"q, k, v, o", Layout::nt, 2048, 192, 192, false},
+    {"gate, up", Layout::nt, 2048, 512, 192, false},
+    {"down", Layout::nt, 2048, 192, 512, false},
+    {"logits, 512 rows", Layout::nt, 512, 2048, 192, false},
+    {"dx of gate, up", Layout::nn, 2048, 192, 512, true},
+    {"dx of down", Layout::nn, 2048, 512, 192, false},
+    {"dx of logits", Layout::nn, 512, 192, 2048, false},
+    {"dW of gate, up", Layout::tn, 512, 192, 2048, true},
+    {"LoRA x A^T", Layout::nt, 2048, 16, 192, false},
+    {"LoRA h B^T", Layout::nt, 2048, 512, 16, true},
+    {"LoRA dout B", Layout::nn, 2048, 16, 512, false},
+    {"LoRA dh A", Layout::nn, 2048, 192, 16, true},
+    {"LoRA dB", Layout::tn, 512, 16, 2048, true},
+    {"LoRA dA", Layout::tn, 16, 192, 2048, true},
+    {"decode 64 q, k, v, o", Layout::nt, 64, 192, 192, false},
+    {"decode 64 gate, up", Layout::nt, 64, 512, 192, false},
+    {"decode 64 down", Layout::nt, 64, 192, 512, false},
+    {"decode 64 logits", Layout::nt, 64, 2048, 192, false},
+    {"decode 64 LoRA x A^T", Layout::nt, 64, 16, 192, false},
+    {"decode 64 LoRA h B^T", Layout::nt, 64, 512, 16, true},
+    {"decode 1 gate, up", Layout::nt, 1, 512, 192, false},
+    {"decode 1 down", Layout::nt, 1, 192, 512, false},
+    {"decode 1 logits", Layout::nt, 1, 2048, 192, false},
+};
+
+constexpr const char* kLayoutNames[] = {"nt", "nn", "tn"};
+
+// One line of the table: own[0] is ours, own[1], where there is one, OpenBLAS.
+void bench_matmul(const Shape& s, const std::vector<Kernels*>& backends, double peak) {
+    Rng rng(1);
+    const std::vector<float> a = random_values(rng, s.M * s.K);
+    const std::vector<float> b = random_values(rng, s.N * s.K);
+    std::vector<float> out(static_cast<size_t>(s.M * s.N));
+    std::vector<std::function<void()>> ops;
+    for (Kernels* kernels : backends) {
+        ops.push_back([&, kernels] {
+            kernels->matmul(s.layout, out.data(), a.data(), b.data(), s.M, s.N, s.K, 1.0f, s.accumulate);
+        });
+    }
+    const std::vector<Times> times = measure(ops);
+    const double flops = 2.0 * static_cast<double>(s.M) * static_cast<double>(s.N) * static_cast<double>(s.K);
+    std::printf("%-22s %s %5lld %5lld %5lld  %8.1f %8.1f %5.0f %%", s.what, kLayoutNames[static_cast<int>(s.layout)],
+                static_cast<long long>(s.M), static_cast<long long>(s.N), static_cast<long long>(s.K),
+                flops / times[0].minimum * 1e-9, flops / times[0].median * 1e-9,
+                100.0 * flops / times[0].median / peak);
+    if (times.size() > 1) {
+        std::printf("  %8.1f %8.1f  %5.2f", flops / times[1].minimum * 1e-9, flops / times[1].median * 1e-9,
+                    times[1].median / times[0].median);
+    }
+    std::printf("\n");
+}
+
+void verify_matmul(const Shape& s, Kernels& kernels, Kernels& reference) {
+    Rng rng(1);
+    const std::vector<float> a = random_values(rng, s.M * s.K);
+    const std::vector<float> b = random_values(rng, s.N * s.K);
+    std::vector<float> got = random_values(rng, s.M * s.N);
+    std::vector<float> want = got;
+    kernels.matmul(s.layout, got.data(), a.data(), b.data(), s.M, s.N, s.K, 0.5f, s.accumulate);
+    reference.matmul(s.layout, want.data(), a.data(), b.data(), s.M, s.N, s.K, 0.5f, s.accumulate);
+    check_close(got, want, sum_tolerance(s.K, 0.25 * std::sqrt(static_cast<double>(s.K))), s.what);
+}
+
+// ---- attention -----------------------------------------------------------------------------------------------------
+
+// S sequences of T rows, and everything that the attention ops read and write.
+struct AttentionCase {
+    static constexpr int64_t S = 4, T = 512, NH = 6, HS = 32, N = S * T;
+    static constexpr int64_t kSlots = 64, kLength = 320; // decoding: so many sequences of so many keys
+
+    AttentionCase() {
+        Rng rng(2);
+        for (int64_t s = 0; s <= S; s++) {
+            start.push_back(s * T);
+        }
+        for (int64_t s = 0; s <= kSlots; s++) {
+            decode_start.push_back(s);
+        }
+        for (int32_t s = 0; s < kSlots; s++) {
+            slot.push_back(s);
+            length.push_back(static_cast<int32_t>(kLength));
+        }
+        q = random_values(rng, N * NH * HS);
+        k = random_values(rng, N * NH * HS);
+        v = random_values(rng, N * NH * HS);
+        dout = random_values(rng, N * NH * HS);
+        k_cache = random_values(rng, kSlots * kLength * NH * HS);
+        v_cache = random_values(rng, kSlots * kLength * NH * HS);
+        out = lse = dq = dk = dv = std::vector<float>(q.size());
+        decoded = std::vector<float>(static_cast<size_t>(kSlots * NH * HS));
+    }
+
+    void forward(Kernels& kernels) {
+        kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), {start.data(), S, T}, NH, NH,
+                                  HS);
+    }
+
+    void backward(Kernels& kernels) {
+        kernels.attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), q.data(), k.data(), v.data(),
+                                   out.data(), lse.data(), {start.data(), S, T}, NH, NH, HS);
+    }
+
+    void decode(Kernels& kernels) {
+        kernels.attention_cached(decoded.data(), q.data(), k_cache.data(), v_cache.data(), slot.data(), length.data(),
+                                 {decode_start.data(), kSlots, 1}, kLength, NH, NH, HS);
+    }
+
+    std::vector<int64_t> start, decode_start;
+    std::vector<int32_t> slot, length;
+    std::vector<float> q, k, v, dout, k_cache, v_cache;
+    std::vector<float> out, lse, dq, dk, dv, decoded;
+};
+
+void verify_attention(Kernels& kernels, Kernels& reference) {
+    AttentionCase got;
+    AttentionCase want;
+    got.forward(kernels);
+    want.forward(reference);
+    const double tolerance = sum_tolerance(AttentionCase::T, 1.0);
+    check_close(got.out, want.out, tolerance, "attention_forward, out");
+    check_close(got.lse, want.lse, tolerance, "attention_forward, lse");
+    got.backward(kernels);
+    want.backward(reference);
+    check_close(got.dq, want.dq, tolerance, "attention_backward, dq");
+    check_close(got.dk, want.dk, tolerance, "attention_backward, dk");
+    check_close(got.dv, want.dv, tolerance, "attention_backward, dv");
+    got.decode(kernels);
+    want.decode(reference);
+    check_close(got.decoded, want.decoded, tolerance, "attention_cached");
+}
+
+void bench_attention(Kernels& kernels, double peak) {
+    AttentionCase c;
+    const std::vector<Times> times =
+        measure({[&] { c.forward(kernels); }, [&] { c.backward(kernels); }, [&] { c.decode(kernels); }});
+    const double product = 2.0 * AttentionCase::S * AttentionCase::NH * AttentionCase::HS * AttentionCase::T *
+                           (AttentionCase::T + 1) / 2; // one of q k^T, p v, ..., the causal half of it
+    const char* names[] = {"attention forward", "attention backward"};
+    const double flops[] = {2.0 * product, 5.0 * product};
+    for (int i = 0; i < 2; i++) {
+        std::printf("%-22s %lld x %lld rows, 6 heads  %8.1f %8.1f %5.0f %%   GFLOP/s\n", names[i],
+                    static_cast<long long>(AttentionCase::S), static_cast<long long>(AttentionCase::T),
+                    flops[i] / times[i].minimum * 1e-9, flops[i] / times[i].median * 1e-9,
+                    100.0 * flops[i] / times[i].median / peak);
+    }
+    const double bytes = 4.0 * static_cast<double>(c.k_cache.size() + c.v_cache.size());
+    std::printf("%-22s %lld x %lld keys, 6 heads  %8.1f %8.1f           GB/s of keys and values\n", "attention decode",
+                static_cast<long long>(AttentionCase::kSlots), static_cast<long long>(AttentionCase::kLength),
+                bytes / times[2].minimum * 1e-9, bytes / times[2].median * 1e-9);
+}
+
+// ---- the other ops -------------------------------------------------------------------------------------------------
+
+// Buffers of the row-wise ops; each op is a method that reads and writes fields of this struct.
+struct LayerCase {
+    static constexpr int64_t N = 2048, C = 192, F = 512, V = 2048, NH = 6, HS = 32, M = 512;
+
+    LayerCase() {
+        Rng rng(3);
+        x = random_values(rng, N * C);
+        dx = random_values(rng, N * C);
+        weight = random_values(rng, C);
+        dweight = random_values(rng, C);
+        cos_sin = random_values(rng, N * HS);
+        gate = random_values(rng, N * F);
+        up = random_values(rng, N * F);
+        logits = random_values(rng, M * V);
+        param = random_values(rng, N * F);
+        moment = random_values(rng, N * F);
+        variance = random_values(rng, N * F);
+        for (float& value : variance) {
+            value = std::fabs(value);
+        }
+        out = std::vector<float>(x.size());
+        rstd = std::vector<float>(static_cast<size_t>(N), 1.0f);
+        hidden = dgate = dup = std::vector<float>(gate.size());
+        loss = std::vector<float>(static_cast<size_t>(M));
+        for (int32_t n = 0; n < N; n++) {
+            rows.push_back(static_cast<int32_t>(rng.below(N)));
+        }
+    }
+
+    std::vector<float> x, dx, weight, dweight, cos_sin, gate, up, logits, param, moment, variance;
+    std::vector<float> out, rstd, hidden, dgate, dup, loss;
+    std::vector<int32_t> rows;
+};
+
+struct LayerOp {
+    const char* what;
+    double bytes; // read and written
+    std::function<void(Kernels&, LayerCase&)> run;
+    std::vector<float> LayerCase::*result;
+};
+
+std::vector<LayerOp> layer_ops() {
+    using L = LayerCase;
+    const double nc = 4.0 * L::N * L::C;
+    const double nf = 4.0 * L::N * L::F;
+    return {
+        {"rmsnorm forward", 2 * nc,
+         [](Kernels& k, L& c) {
+             k.rmsnorm_forward(c.out.data(), c.rstd.data(), c.x.data(), c.weight.data(), L::N, L::C, 1e-5f);
+         },
+         &L::out},
+        {"rmsnorm backward", 4 * nc,
+         [](Kernels& k, L& c) {
+             k.rmsnorm_backward(c.dx.data(), c.dweight.data(), c.out.data(), c.x.data(), c.weight.data(),
+                                c.rstd.data(), L::N, L::C);
+         },
+         &L::dx},
+        {"rope", 3 * nc,
+         [](Kernels& k, L& c) {
+             k.rope(c.x.data(), c.cos_sin.data(), c.rows.data(), L::N, L::NH, L::HS, false);
+         },
+         &L::x},
+        {"swiglu forward", 3 * nf,
+         [](Kernels& k, L& c) {
+             k.swiglu_forward(c.hidden.data(), c.gate.data(), c.up.data(), L::N * L::F);
+         },
+         &L::hidden},
+        {"swiglu backward", 5 * nf,
+         [](Kernels& k, L& c) {
+             k.swiglu_backward(c.dgate.data(), c.dup.data(), c.hidden.data(), c.gate.data(), c.up.data(),
+                               L::N * L::F);
+         },
+         &L::dgate},
+        {"scatter_add_rows", 3 * nc,
+         [](Kernels& k, L& c) { k.scatter_add_rows(c.dx.data(), c.out.data(), c.rows.data(), L::N, L::C); },
+         &L::dx},
+        {"cross_entropy", 4.0 * 2 * L::M * L::V,
+         [](Kernels& k, L& c) {
+             k.cross_entropy(c.loss.data(), c.logits.data(), c.rows.data(), L::M, L::V, 1e-3f);
+         },
+         &L::logits},
+        {"adamw", 7 * nf,
+         [](Kernels& k, L& c) {
+             k.adamw(c.param.data(), c.moment.data(), c.variance.data(), c.gate.data(), L::N * L::F,
+                     {1e-4f, 0.9f, 0.999f, 1e-8f, 0.01f, 1.0f, 10});
+         },
+         &L::param},
+    };
+}
+
+void verify_layers(Kernels& kernels, Kernels& reference) {
+    LayerCase got;
+    LayerCase want;
+    for (const LayerOp& op : layer_ops()) {
+        op.run(kernels, got);
+        op.run(reference, want);
+        check_close(got.*op.result, want.*op.result, sum_tolerance(LayerCase::C, 1.0), op.what);
+    }
+}
+
+void bench_layers(Kernels& kernels) {
+    LayerCase c;
+    for (const LayerOp& op : layer_ops()) {
+        const Times time = measure({[&] { op.run(kernels, c); }})[0];
+        std::printf("%-22s %27s%8.1f %8.1f           GB/s\n", op.what, "", op.bytes / time.minimum * 1e-9,
+                    op.bytes / time.median * 1e-9);
+    }
+}
+
+// ---- the program ---------------------------------------------------------------------------------------------------
+
+void run_bench(const KernelOptions& options) {
+    const std::unique_ptr<Kernels> own = make_kernels(options);
+    const std::unique_ptr<Kernels> reference = make_reference_kernels();
+    std::vector<Kernels*> backends = {own.get()};
+#ifdef SKINTERN_OPENBLAS
+    KernelOptions library_options = options;
+    library_options.matmul = "openblas";
+    const std::unique_ptr<Kernels> library = make_kernels(library_options);
+    backends.push_back(library.get());
+#endif
+    std::printf("%s\n", own->name().c_str());
+    for (const Shape& shape : kShapes) {
+        for (Kernels* kernels : backends) {
+            verify_matmul(shape, *kernels, *reference);
+        }
+    }
+    verify_attention(*own, *reference);
+    verify_layers(*own, *reference);
+    std::printf("every op agrees with the reference at the shapes below\n");
+
+    const double peak = measure_peak(options.isa, options.threads);
+    std::printf("multiply-add peak of all threads: %.1f GFLOP/s\n\n", peak * 1e-9);
+    std::printf("%-22s        M     N     K      best   median   peak%s\n", "matmul, GFLOP/s",
+                backends.size() > 1 ? "  OpenBLAS   median  ratio" : "");
+    for (const Shape& shape : kShapes) {
+        bench_matmul(shape, backends, peak);
+    }
+    std::printf("\n%-22s %27s    best   median   peak\n", "other ops", "");
+    bench_attention(*own, peak);
+    bench_layers(*own);
+}
+
+KernelOptions parse_options(int argc, char** argv) {
+    KernelOptions options;
+    for (int i = 1; i < argc; i += 2) {
+        const std::string name = argv[i];
+        CHECK(i + 1 < argc && (name == "--isa" || name == "--threads"),
+              "usage: bench [--isa auto|portable|avx2|avx512] [--threads N]");
+        if (name == "--isa") {
+            options.isa = argv[i + 1];
+            continue;
+        }
+        char* end = nullptr;
+        const long threads = std::strtol(argv[i + 1], &end, 10);
+        CHECK(*end == '\0' && end != argv[i + 1] && threads >= 0 && threads <= 4096,
+              "--threads is '%s'; it is a count of at most 4096", argv[i + 1]);
+        options.threads = static_cast<int>(threads);
+    }
+    return options;
+}
+
+} // namespace
+
+} // namespace skintern
+
+int main(int argc, char** argv) {
+    try {
+        skintern::run_bench(skintern::parse_options(argc, argv));
+    } catch (const skintern::Error& error) {
+        std::fprintf(stderr, "bench: %s\n", error.what());
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,128 @@
+// cpu.h — the fast CPU backend: who owns what, and which file holds which op.
+//
+//   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
+//   matmul_cpu.cpp       matmul
+//   attention_cpu.cpp    attention_forward, attention_backward, attention_cached
+//   layers_cpu.cpp       every other op
+//   matmul_openblas.cpp  matmul by OpenBLAS, where the build has it
+//
+// The three *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2 or avx512 and the
+// flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
+// flags: it holds what does not depend on the instruction set.
+//
+// An op shares its work between `threads_` OpenMP threads, and cuts it such that the order of every sum is given by the
+// shapes alone: one thread and sixteen give the same bits.
+#pragma once
+
+#include "kernels.h"
+
+namespace skintern {
+
+static_assert(sizeof(real) == sizeof(float), "the fast CPU backend is written for real = float");
+
+// A matrix product that replaces our own; the arguments are those of Kernels::matmul.
+using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M,
+                               int64_t N, int64_t K, float alpha, bool accumulate);
+
+void matmul_openblas(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M, int64_t N,
+                     int64_t K, float alpha, bool accumulate);
+
+// The number of the calling thread inside a parallel region, 0 outside.
+int thread_index();
+
+// Memory, name and scratch of the backend.
+class CpuMemory : public Kernels {
+public:
+    CpuMemory(const char* isa, int threads, LibraryMatmul library);
+    ~CpuMemory() override;
+    CpuMemory(const CpuMemory&) = delete;
+    CpuMemory& operator=(const CpuMemory&) = delete;
+
+    std::string name() const override;
+    void* alloc(size_t bytes) override;
+    void free(void* ptr) override;
+    void upload(void* dst, const void* host_src, size_t bytes) override;
+    void download(void* host_dst, const void* src, size_t bytes) override;
+    void copy(void* dst, const void* src, size_t bytes) override;
+    void zero(void* dst, size_t bytes) override;
+
+protected:
+    // At least `floats` floats, 64-byte aligned, contents undefined. One block, asked for once at the start of an op
+    // (outside its parallel region) and valid until the next call; it only grows, so a training step allocates nothing.
+    float* scratch(int64_t floats);
+
+    const char* const isa_;
+    const int threads_;
+    const LibraryMatmul library_; // nullptr: our own matmul
+
+private:
+    float* scratch_ = nullptr;
+    int64_t scratch_floats_ = 0;
+};
+
+// What each instruction set that is linked in offers: the factory (the caller owns the result), and a loop of
+// multiply-adds in registers, the roof that bench.cpp measures; it returns the floating-point operations it did.
+namespace portable {
+Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
+int64_t spin_multiply_adds(int64_t rounds, float* sink);
+} // namespace portable
+namespace avx2 {
+Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
+int64_t spin_multiply_adds(int64_t rounds, float* sink);
+} // namespace avx2
+namespace avx512 {
+Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
+int64_t spin_multiply_adds(int64_t rounds, float* sink);
+} // namespace avx512
+
+// The most floating-point operations a second that `threads` threads reach in this instruction set ("auto" as in
+// KernelOptions), measured in a few milliseconds: best of several runs.
+double measure_peak(const std::string& isa, int threads);
+
+} // namespace skintern
+
+#ifdef SKINTERN_ISA
+
+namespace skintern::SKINTERN_ISA {
+
+// The ops, for the instruction set of this namespace. Parameters and shapes are documented in kernels.h.
+class CpuKernels final : public CpuMemory {
+public:
+    using CpuMemory::CpuMemory;
+
+    void matmul(Layout layout, float* out, const float* a, const float* b, int64_t M, int64_t N, int64_t K,
+                float alpha, bool accumulate) override;
+
+    void bias_forward(float* out, const float* bias, int64_t N, int64_t C) override;
+    void bias_backward(float* dbias, const float* dout, int64_t N, int64_t C) override;
+    void gather_rows(float* out, const float* table, const int32_t* rows, int64_t M, int64_t C) override;
+    void scatter_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
+    void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
+    void rmsnorm_forward(float* out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
+                         float eps) override;
+    void rmsnorm_backward(float* dinp, float* dweight, const float* dout, const float* inp, const float* weight,
+                          const float* rstd, int64_t N, int64_t C) override;
+    void rope(float* x, const float* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
+              bool inverse) override;
+    void swiglu_forward(float* out, const float* gate, const float* up, int64_t n) override;
+    void swiglu_backward(float* dgate, float* dup, const float* dout, const float* gate, const float* up,
+                         int64_t n) override;
+    void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V,
+                       float scale) override;
+    void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;
+    double sum_squares(const float* x, int64_t n) override;
+    void adamw(float* param, float* m, float* v, const float* grad, int64_t n, const AdamwStep& step) override;
+
+    void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v, Sequences seq,
+                           int64_t NH, int64_t NKV, int64_t HS) override;
+    void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* q, const float* k,
+                            const float* v, const float* out, const float* lse, Sequences seq, int64_t NH,
+                            int64_t NKV, int64_t HS) override;
+    void attention_cached(float* out, const float* q, const float* k_cache, const float* v_cache,
+                          const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity, int64_t NH,
+                          int64_t NKV, int64_t HS) override;
+};
+
+} // namespace skintern::SKINTERN_ISA
+
+#endif

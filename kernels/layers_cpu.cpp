@@ -1,0 +1,386 @@
+// layers_cpu.cpp — the ops around matmul and attention on the CPU: norm, rotation, activation, loss, optimiser.
+//
+// Their equations stand in kernels.h, their plainest form in reference.cpp. What is added here:
+//   vectors      a row is walked in steps of kLanes, the last step by a masked load (simd.h)
+//   threads      rows (or ranges of elements) are shared out when there are enough of them to pay for it
+//   fixed order  a sum over rows is cut in chunks whose size is a constant; a chunk is summed by one thread, and the
+//                chunks are then added in their order. So no result depends on the number of threads.
+//
+// All of them move more bytes than they compute, so the aim is one pass over memory for each operand.
+#include <cmath>
+#include <cstring>
+
+#include "cpu.h"
+#include "simd.h"
+
+namespace skintern::SKINTERN_ISA {
+
+namespace {
+
+constexpr int64_t kParallelElements = 32 * 1024; // below this many elements waking the other threads costs more
+constexpr int64_t kRangeElements = 4096;         // elements of one task of an elementwise op
+constexpr int64_t kChunkRows = 64;               // rows of one partial sum
+constexpr int64_t kStripColumns = 64;            // columns of one task where rows must stay in order
+
+void add_row(float* out,       // (C) +=
+             const float* inp, // (C)
+             int64_t C) {
+    for (int64_t c = 0; c < C; c += kLanes) {
+        store_upto(out + c, load_upto(out + c, C - c) + load_upto(inp + c, C - c), C - c);
+    }
+}
+
+void zero_row(float* out, int64_t C) {
+    for (int64_t c = 0; c < C; c++) {
+        out[c] = 0.0f;
+    }
+}
+
+// out (C) += the rows of partial (chunks,C), in their order.
+void add_chunks(float* out, const float* partial, int64_t chunks, int64_t C) {
+    for (int64_t i = 0; i < chunks; i++) {
+        add_row(out, partial + i * C, C);
+    }
+}
+
+float dot(const float* a, // (C)
+          const float* b, // (C)
+          int64_t C) {
+    vec sum = {};
+    for (int64_t c = 0; c < C; c += kLanes) {
+        sum = fma(load_upto(a + c, C - c), load_upto(b + c, C - c), sum);
+    }
+    return sum_lanes(sum);
+}
+
+vec sigmoid(vec x) { return 1.0f / (1.0f + exp(-x)); }
+
+} // namespace
+
+// ---- bias ----------------------------------------------------------------------------------------------------------
+
+void CpuKernels::bias_forward(float* out,        // (N,C) +=
+                              const float* bias, // (C)
+                              int64_t N, int64_t C) {
+#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
+    for (int64_t n = 0; n < N; n++) {
+        add_row(out + n * C, bias, C);
+    }
+}
+
+void CpuKernels::bias_backward(float* dbias,      // (C) +=
+                               const float* dout, // (N,C)
+                               int64_t N, int64_t C) {
+    const int64_t chunks = ceil_div(N, kChunkRows);
+    float* partial = scratch(chunks * C); // (chunks,C)
+#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
+    for (int64_t i = 0; i < chunks; i++) {
+        zero_row(partial + i * C, C);
+        for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
+            add_row(partial + i * C, dout + n * C, C);
+        }
+    }
+    add_chunks(dbias, partial, chunks, C);
+}
+
+// ---- moving rows -----------------------------------------------------------------------------------------------------
+
+void CpuKernels::gather_rows(float* out,          // (M,C) =
+                             const float* table,  // (any,C)
+                             const int32_t* rows, // (M)
+                             int64_t M, int64_t C) {
+#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
+    for (int64_t m = 0; m < M; m++) {
+        std::memcpy(out + m * C, table + rows[m] * C, static_cast<size_t>(C) * sizeof(float));
+    }
+}
+
+void CpuKernels::scatter_rows(float* table,        // (any,C) =, rows not named stay as they are
+                              const float* inp,    // (M,C)
+                              const int32_t* rows, // (M)
+                              int64_t M, int64_t C) {
+#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
+    for (int64_t m = 0; m < M; m++) {
+        std::memcpy(table + rows[m] * C, inp + m * C, static_cast<size_t>(C) * sizeof(float));
+    }
+}
+
+// Two rows of inp may name the same row of table, so a task takes a strip of columns through all rows, in order.
+void CpuKernels::scatter_add_rows(float* table,        // (any,C) +=
+                                  const float* inp,    // (M,C)
+                                  const int32_t* rows, // (M)
+                                  int64_t M, int64_t C) {
+#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
+    for (int64_t c = 0; c < C; c += kStripColumns) {
+        const int64_t width = min_of(C - c, kStripColumns);
+        for (int64_t m = 0; m < M; m++) {
+            add_row(table + rows[m] * C + c, inp + m * C + c, width);
+        }
+    }
+}
+
+// ---- normalisation ---------------------------------------------------------------------------------------------------
+
+void CpuKernels::rmsnorm_forward(float* out,          // (N,C) =
+                                 float* rstd,         // (N) =
+                                 const float* inp,    // (N,C)
+                                 const float* weight, // (C)
+                                 int64_t N, int64_t C, float eps) {
+#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
+    for (int64_t n = 0; n < N; n++) {
+        const float* x = inp + n * C;
+        const float r = 1.0f / std::sqrt(dot(x, x, C) / static_cast<float>(C) + eps);
+        rstd[n] = r;
+        for (int64_t c = 0; c < C; c += kLanes) {
+            const vec y = load_upto(weight + c, C - c) * (load_upto(x + c, C - c) * r);
+            store_upto(out + n * C + c, y, C - c);
+        }
+    }
+}
+
+namespace {
+
+// out = weight * inp * rstd, so with norm = inp * rstd and dnorm = weight * dout:
+//   dinp    += rstd * (dnorm - norm * mean_c(dnorm * norm))     rstd depends on every inp of the row
+//   dweight += dout * norm
+void rmsnorm_backward_row(float* dinp,         // (C) +=
+                          float* dweight,      // (C) +=, or nullptr
+                          const float* dout,   // (C)
+                          const float* inp,    // (C)
+                          const float* weight, // (C)
+                          float rstd, int64_t C) {
+    vec sum = {};
+    for (int64_t c = 0; c < C; c += kLanes) {
+        const vec dnorm = load_upto(weight + c, C - c) * load_upto(dout + c, C - c);
+        sum = fma(dnorm, load_upto(inp + c, C - c) * rstd, sum);
+    }
+    const float mean = sum_lanes(sum) / static_cast<float>(C);
+    for (int64_t c = 0; c < C; c += kLanes) {
+        const vec dy = load_upto(dout + c, C - c);
+        const vec norm = load_upto(inp + c, C - c) * rstd;
+        const vec dx = (load_upto(weight + c, C - c) * dy - norm * mean) * rstd;
+        store_upto(dinp + c, load_upto(dinp + c, C - c) + dx, C - c);
+        if (dweight != nullptr) {
+            store_upto(dweight + c, fma(dy, norm, load_upto(dweight + c, C - c)), C - c);
+        }
+    }
+}
+
+} // namespace
+
+void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
+                                  float* dweight,      // (C) +=, or nullptr
+                                  const float* dout,   // (N,C)
+                                  const float* inp,    // (N,C)
+                                  const float* weight, // (C)
+                                  const float* rstd,   // (N)
+                                  int64_t N, int64_t C) {
+    const int64_t chunks = ceil_div(N, kChunkRows);
+    float* partial = dweight != nullptr ? scratch(chunks * C) : nullptr; // (chunks,C)
+#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
+    for (int64_t i = 0; i < chunks; i++) {
+        float* dweight_i = dweight != nullptr ? partial + i * C : nullptr;
+        if (dweight != nullptr) {
+            zero_row(dweight_i, C);
+        }
+        for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
+            rmsnorm_backward_row(dinp + n * C, dweight_i, dout + n * C, inp + n * C, weight, rstd[n], C);
+        }
+    }
+    if (dweight != nullptr) {
+        add_chunks(dweight, partial, chunks, C);
+    }
+}
+
+// ---- rotation and activation -----------------------------------------------------------------------------------------
+
+void CpuKernels::rope(float* x,                 // (N,NH,HS) in place
+                      const float* cos_sin,     // (P,HS): HS/2 cosines, then HS/2 sines, of each position
+                      const int32_t* positions, // (N)
+                      int64_t N, int64_t NH, int64_t HS, bool inverse) {
+    const int64_t half = HS / 2;
+    const float sign = inverse ? -1.0f : 1.0f; // turning back is turning by the negative angle
+#pragma omp parallel for num_threads(threads_) if (N * NH * HS > kParallelElements)
+    for (int64_t n = 0; n < N; n++) {
+        const float* cosine = cos_sin + positions[n] * HS;
+        for (int64_t h = 0; h < NH; h++) {
+            float* head = x + (n * NH + h) * HS;
+            for (int64_t i = 0; i < half; i += kLanes) {
+                const int64_t left = half - i;
+                const vec a = load_upto(head + i, left);
+                const vec b = load_upto(head + half + i, left);
+                const vec c = load_upto(cosine + i, left);
+                const vec s = load_upto(cosine + half + i, left) * sign;
+                store_upto(head + i, a * c - b * s, left);
+                store_upto(head + half + i, b * c + a * s, left);
+            }
+        }
+    }
+}
+
+void CpuKernels::swiglu_forward(float* out,        // (n) =
+                                const float* gate, // (n)
+                                const float* up,   // (n)
+                                int64_t n) {
+#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
+    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
+        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+            const vec g = load_upto(gate + i, n - i);
+            store_upto(out + i, g * sigmoid(g) * load_upto(up + i, n - i), n - i);
+        }
+    }
+}
+
+// out = g * s(g) * up with s the sigmoid, and (g s)' = s + g s (1 - s):
+//   dgate = dout * up * s * (1 + g * (1 - s))
+//   dup   = dout * g * s
+void CpuKernels::swiglu_backward(float* dgate,      // (n) =, may be the memory of gate
+                                 float* dup,        // (n) =, may be the memory of up
+                                 const float* dout, // (n)
+                                 const float* gate, // (n)
+                                 const float* up,   // (n)
+                                 int64_t n) {
+#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
+    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
+        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+            const int64_t left = n - i;
+            const vec g = load_upto(gate + i, left);
+            const vec u = load_upto(up + i, left);
+            const vec dy = load_upto(dout + i, left);
+            const vec s = sigmoid(g);
+            store_upto(dgate + i, dy * u * s * (1.0f + g * (1.0f - s)), left);
+            store_upto(dup + i, dy * g * s, left);
+        }
+    }
+}
+
+// ---- loss ------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// The largest element; NaN loses every comparison and is passed over.
+float max_row(const float* x, // (V), V >= 1
+              int64_t V) {
+    vec largest = broadcast(x[0]);
+    for (int64_t v = 0; v < V; v += kLanes) {
+        largest = max_of(keep_first(load_upto(x + v, V - v), V - v, x[0]), largest);
+    }
+    return max_lanes(largest);
+}
+
+// sum_v exp(x[v] - largest). Blocks are summed in float and added up in double, so that the error does not grow with V.
+double sum_exp(const float* x, // (V)
+               float largest, int64_t V) {
+    double sum = 0.0;
+    for (int64_t v0 = 0; v0 < V; v0 += kRangeElements) {
+        const int64_t end = min_of(V, v0 + kRangeElements);
+        vec block = {};
+        for (int64_t v = v0; v < end; v += kLanes) {
+            block += keep_first(exp(load_upto(x + v, end - v) - largest), end - v, 0.0f);
+        }
+        sum += sum_lanes(block);
+    }
+    return sum;
+}
+
+} // namespace
+
+void CpuKernels::cross_entropy(float* loss,           // (M) =
+                               float* logits,         // (M,V) in, and its gradient out
+                               const int32_t* target, // (M), each < V
+                               int64_t M, int64_t V, float scale) {
+#pragma omp parallel for num_threads(threads_) if (M * V > kParallelElements)
+    for (int64_t m = 0; m < M; m++) {
+        float* x = logits + m * V;
+        const float largest = max_row(x, V);
+        const double sum = sum_exp(x, largest, V);
+        loss[m] = static_cast<float>(std::log(sum) + (static_cast<double>(largest) - x[target[m]]));
+        if (scale != 0.0f) {
+            const float factor = static_cast<float>(scale / sum); // dx = (softmax - onehot) * scale
+            for (int64_t v = 0; v < V; v += kLanes) {
+                store_upto(x + v, exp(load_upto(x + v, V - v) - largest) * factor, V - v);
+            }
+            x[target[m]] -= scale;
+        }
+    }
+}
+
+void CpuKernels::argmax_rows(int32_t* out,        // (M) =
+                             const float* logits, // (M,V)
+                             int64_t M, int64_t V) {
+#pragma omp parallel for num_threads(threads_) if (M * V > kParallelElements)
+    for (int64_t m = 0; m < M; m++) {
+        const float* x = logits + m * V;
+        const float largest = max_row(x, V);
+        int64_t v = 0;
+        while (v < V && !(x[v] == largest)) {
+            v++;
+        }
+        out[m] = static_cast<int32_t>(v < V ? v : 0); // nothing equals NaN
+    }
+}
+
+// ---- optimisation ----------------------------------------------------------------------------------------------------
+
+// Squares and their sums are taken in double: gradients whose squares leave the range of float are still clipped right.
+double CpuKernels::sum_squares(const float* x, int64_t n) {
+    constexpr int64_t kChunk = 16 * 1024;
+    constexpr int64_t kSums = 16; // independent sums, so that additions need not wait for one another
+    const int64_t chunks = ceil_div(n, kChunk);
+    double* partial = reinterpret_cast<double*>(scratch(2 * chunks));
+#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
+    for (int64_t i = 0; i < chunks; i++) {
+        const int64_t end = min_of(n, (i + 1) * kChunk);
+        double sums[kSums] = {};
+        int64_t j = i * kChunk;
+        for (; j + kSums <= end; j += kSums) {
+            for (int64_t l = 0; l < kSums; l++) {
+                sums[l] += static_cast<double>(x[j + l]) * x[j + l];
+            }
+        }
+        for (int64_t l = 0; j < end; j++, l++) {
+            sums[l] += static_cast<double>(x[j]) * x[j];
+        }
+        partial[i] = 0.0;
+        for (int64_t l = 0; l < kSums; l++) {
+            partial[i] += sums[l];
+        }
+    }
+    double sum = 0.0;
+    for (int64_t i = 0; i < chunks; i++) {
+        sum += partial[i];
+    }
+    return sum;
+}
+
+void CpuKernels::adamw(float* param,      // (n) in place
+                       float* m,          // (n) in place
+                       float* v,          // (n) in place
+                       const float* grad, // (n)
+                       int64_t n, const AdamwStep& step) {
+    // m^ = m / (1 - beta1^t) and v^ = v / (1 - beta2^t), the division by the first moved into the step size:
+    // p = p * (1 - lr*weight_decay) - rate * m / (sqrt(v * unbias) + eps)
+    const double t = static_cast<double>(step.step);
+    const float rate = static_cast<float>(step.lr / (1.0 - std::pow(static_cast<double>(step.beta1), t)));
+    const float unbias = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(step.beta2), t)));
+    const float keep = static_cast<float>(1.0 - static_cast<double>(step.lr) * step.weight_decay);
+    const float beta1 = step.beta1;
+    const float beta2 = step.beta2;
+    const float eps = step.eps;
+    const float grad_scale = step.grad_scale;
+#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
+    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
+        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+            const int64_t left = n - i;
+            const vec g = load_upto(grad + i, left) * grad_scale;
+            const vec m_i = load_upto(m + i, left) * beta1 + g * (1.0f - beta1);
+            const vec v_i = load_upto(v + i, left) * beta2 + g * g * (1.0f - beta2);
+            store_upto(m + i, m_i, left);
+            store_upto(v + i, v_i, left);
+            const vec update = m_i * rate / (square_root(v_i * unbias) + eps);
+            store_upto(param + i, load_upto(param + i, left) * keep - update, left);
+        }
+    }
+}
+
+} // namespace skintern::SKINTERN_ISA

@@ -1,0 +1,155 @@
+// commands_data.cpp — data, tokenizer, tokenize.
+#include <cstdio>
+#include <sstream>
+
+#include "bpe.h"
+#include "check.h"
+#include "commands.h"
+#include "config.h"
+#include "files.h"
+#include "task.h"
+#include "teacher.h"
+
+namespace skintern {
+
+void add_common(CLI::App* sub, Common* common) {
+    sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    sub->add_option("--device", common->kernels.device, "reference, cpu or cuda")->capture_default_str();
+    sub->add_option("--isa", common->kernels.isa, "auto, portable, avx2 or avx512")->capture_default_str();
+    sub->add_option("--matmul", common->kernels.matmul, "own or openblas")->capture_default_str();
+    sub->add_option("--dtype", common->dtype, "f32")->capture_default_str();
+    sub->add_option("--threads", common->kernels.threads, "0: as many as there are")
+        ->check(CLI::Range(0, 1024))
+        ->capture_default_str();
+    sub->add_option("--seed", common->seed)->capture_default_str();
+    sub->add_option("--config", common->config, "a TOML file with the same names");
+}
+
+std::unique_ptr<Kernels> open_kernels(const Common& common) {
+    CHECK(common.dtype == "f32", "--dtype is \"%s\": this version computes in f32", common.dtype.c_str());
+    return make_kernels(common.kernels);
+}
+
+std::vector<std::string> config_arguments(const std::string& path) {
+    std::istringstream in(read_file(path));
+    std::vector<CLI::ConfigItem> items;
+    try {
+        items = CLI::ConfigTOML().from_config(in);
+    } catch (const CLI::Error& e) {
+        CHECK(false, "%s: not a valid configuration file (%s)", path.c_str(), e.what());
+    }
+    std::vector<std::string> arguments;
+    for (const CLI::ConfigItem& item : items) {
+        if (item.name == "++" || item.name == "--") {
+            continue; // beginning and end of a section, which has no meaning here
+        }
+        if (item.inputs.size() == 1 && item.inputs[0] == "true") {
+            arguments.push_back("--" + item.name);
+        } else if (!(item.inputs.size() == 1 && item.inputs[0] == "false")) {
+            arguments.push_back("--" + item.name);
+            std::string joined;
+            for (const std::string& input : item.inputs) {
+                joined += (joined.empty() ? "" : ",") + input;
+            }
+            arguments.push_back(joined);
+        }
+    }
+    return arguments;
+}
+
+namespace {
+
+void add_data(CLI::App& app) {
+    struct Options : Common {
+        DataConfig data;
+        std::string out;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("data", "generate tasks with their teacher's solutions");
+    add_common(sub, o.get());
+    sub->add_option("--out", o->out, "folder")->required();
+    sub->add_option("--tasks", o->data.tasks, "families; default all")->delimiter(',')->take_all();
+    sub->add_option("--train", o->data.train, "rows a family")->capture_default_str();
+    sub->add_option("--validation", o->data.validation, "rows a family")->capture_default_str();
+    sub->add_option("--test", o->data.test, "rows a family and test split")->capture_default_str();
+    sub->callback([o] {
+        o->data.seed = o->seed;
+        const World world(o->seed);
+        const auto splits = make_splits(o->data, world);
+        make_folder(o->out);
+        for (const auto& [name, records] : splits) {
+            write_records(o->out + "/" + name + ".jsonl", records);
+            std::printf("%s/%s.jsonl: %zu rows\n", o->out.c_str(), name.c_str(), records.size());
+        }
+    });
+}
+
+void add_tokenizer(CLI::App& app) {
+    struct Options : Common {
+        std::string file, out;
+        BpeTrainConfig bpe;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("tokenizer", "train a byte-level BPE tokenizer");
+    add_common(sub, o.get());
+    sub->add_option("--train", o->file, "a text file; a line is a document")->required();
+    sub->add_option("--vocab-size", o->bpe.vocab_size)->check(CLI::Range(257, 1 << 24))->capture_default_str();
+    sub->add_option("--out", o->out, "tokenizer.json")->required();
+    sub->callback([o] {
+        std::vector<std::string> documents;
+        std::istringstream in(read_file(o->file));
+        for (std::string line; std::getline(in, line);) {
+            documents.push_back(line + "\n");
+        }
+        const Bpe bpe = Bpe::train(documents, o->bpe);
+        bpe.save(o->out);
+        std::printf("%s: %lld tokens\n", o->out.c_str(), static_cast<long long>(bpe.vocab_size()));
+    });
+}
+
+void add_tokenize(CLI::App& app) {
+    struct Options : Common {
+        std::string model, text, file;
+        bool lines = false, add_special = false, parse_special = false;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("tokenize", "ids of a text, on one line");
+    add_common(sub, o.get());
+    sub->add_option("--model", o->model, "a folder with tokenizer.json, or the file")->required();
+    CLI::Option* text = sub->add_option("--text", o->text);
+    sub->add_option("--file", o->file)->excludes(text);
+    sub->add_flag("--lines", o->lines, "a line of the file is an input");
+    sub->add_flag("--add-special", o->add_special, "BOS in front, where the model has one");
+    sub->add_flag("--parse-special", o->parse_special, "special tokens in the text become their ids");
+    sub->callback([o] {
+        const bool is_file = o->model.ends_with(".json");
+        const Bpe bpe = Bpe::load(is_file ? o->model : o->model + "/tokenizer.json");
+        const int32_t bos = o->add_special && !is_file ? read_model_config(o->model + "/config.json").bos : -1;
+        const auto print = [&](const std::string& text_in) {
+            std::string line = bos >= 0 ? std::to_string(bos) : "";
+            for (const int32_t id : bpe.encode(text_in, o->parse_special)) {
+                line += (line.empty() ? "" : " ") + std::to_string(id);
+            }
+            std::printf("%s\n", line.c_str());
+        };
+        const std::string whole = o->file.empty() ? o->text : read_file(o->file);
+        if (!o->lines) {
+            print(whole);
+            return;
+        }
+        std::istringstream in(whole);
+        for (std::string line; std::getline(in, line);) {
+            print(line);
+        }
+    });
+}
+
+} // namespace
+
+void add_data_commands(CLI::App& app) {
+    add_data(app);
+    add_tokenizer(app);
+    add_tokenize(app);
+}
+
+} // namespace skintern

@@ -1,0 +1,439 @@
+// commands_model.cpp — train, eval, generate, logits, trace, flops: one model, one job.
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "batch.h"
+#include "check.h"
+#include "checkpoint.h"
+#include "commands.h"
+#include "evaluate.h"
+#include "files.h"
+#include "flops.h"
+#include "generate.h"
+#include "measure.h"
+#include "methods.h"
+#include "progress.h"
+#include "safetensors.h"
+#include "train.h"
+
+namespace skintern {
+
+namespace {
+
+struct ModelOptions : Common {
+    std::string model, adapter;
+};
+
+void add_model_options(CLI::App* sub, ModelOptions* o) {
+    add_common(sub, o);
+    sub->add_option("--model", o->model, "a Hugging Face folder")->required();
+    sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
+}
+
+// The model without gradients, with its adapter where one is named.
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o) {
+    LoraConfig lora;
+    lora.r = 0;
+    if (!o.adapter.empty()) {
+        lora = read_lora_config(o.adapter + "/adapter_config.json");
+    }
+    auto model = load_model(kernels, o.model, Train::nothing, lora);
+    if (!o.adapter.empty()) {
+        load_adapter(o.adapter, *model);
+    }
+    return model;
+}
+
+std::vector<int32_t> parse_ids(const std::string& text, const char* option) {
+    std::string spaced = text;
+    std::replace(spaced.begin(), spaced.end(), ',', ' ');
+    std::istringstream in(spaced);
+    std::vector<int32_t> ids;
+    for (std::string word; in >> word;) {
+        char* end = nullptr;
+        const long long id = std::strtoll(word.c_str(), &end, 10);
+        CHECK(*end == '\0' && id >= INT32_MIN && id <= INT32_MAX, "%s holds \"%s\", which is not a token id", option,
+              word.c_str());
+        ids.push_back(static_cast<int32_t>(id));
+    }
+    CHECK(!ids.empty(), "%s holds no token id", option);
+    return ids;
+}
+
+// ---- train ---------------------------------------------------------------------------------------------------------
+
+struct TrainOptions : ModelOptions {
+    std::string data, tokens, method = "std-cot", out, adapter_init, templates = "data/templates/default.json";
+    LoraConfig lora;
+    TrainConfig train;
+    CurriculumConfig curriculum;
+    double epochs = 12;
+    int64_t steps = 0, cutoff_len = 2048;
+    bool resume = false, no_shuffle = false;
+};
+
+// Rows of a --tokens file: {"ids":[...],"labels":[...]}.
+std::vector<Sample> read_token_rows(const std::string& path) {
+    std::vector<Sample> rows;
+    std::istringstream in(read_file(path));
+    int64_t number = 0;
+    for (std::string line; std::getline(in, line);) {
+        number++;
+        const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
+        Sample sample;
+        try {
+            sample.ids = row.at("ids").get<std::vector<int32_t>>();
+            sample.labels = row.at("labels").get<std::vector<int32_t>>();
+        } catch (const nlohmann::json::exception&) {
+            CHECK(false, "%s:%lld: not a row {\"ids\":[...],\"labels\":[...]}", path.c_str(),
+                  static_cast<long long>(number));
+        }
+        CHECK(!sample.ids.empty() && sample.ids.size() == sample.labels.size(),
+              "%s:%lld: %zu ids have %zu labels", path.c_str(), static_cast<long long>(number), sample.ids.size(),
+              sample.labels.size());
+        sample.prompt_tokens = 1;
+        rows.push_back(sample);
+    }
+    CHECK(!rows.empty(), "%s: holds no row", path.c_str());
+    return rows;
+}
+
+// The rows of each stage, from a --tokens file or from records and a method.
+std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transformer& model) {
+    if (!o.tokens.empty()) {
+        return {read_token_rows(o.tokens)};
+    }
+    const Bpe bpe = Bpe::load(o.model + "/tokenizer.json");
+    const Method& method = method_by_name(o.method);
+    CHECK(method.trained, "--method %s is not trained", method.name);
+    const std::vector<Record> records = read_records(o.data);
+    PromptSettings settings;
+    settings.templates = read_templates(o.templates);
+    settings.bos = model.config().bos;
+    settings.cutoff_len = o.cutoff_len;
+    settings.seed = o.seed;
+    std::vector<RankedText> ranked;
+    if (method.curriculum) {
+        std::vector<std::string> summaries;
+        for (const Record& record : records) {
+            summaries.push_back(record.summary);
+        }
+        model.use_adapter(false);
+        ranked = rank_by_information(model, bpe, settings.bos, summaries);
+        model.use_adapter(true);
+    }
+    std::vector<std::vector<Sample>> stages;
+    for (const Stage& stage : method_stages(method, o.curriculum)) {
+        const StageRows rows = make_stage_rows(method, stage, records, ranked, bpe, settings);
+        say(format("stage %lld: %zu rows, %lld as examples, %lld with less knowledge, %lld with fewer examples, %lld "
+                   "too long and left out",
+                   static_cast<long long>(stage.index), rows.samples.size(), static_cast<long long>(rows.as_shots),
+                   static_cast<long long>(rows.knowledge_cut), static_cast<long long>(rows.shots_cut),
+                   static_cast<long long>(rows.left_out)));
+        CHECK(!rows.samples.empty(), "no row of %s fits --cutoff-len %lld", o.data.c_str(),
+              static_cast<long long>(o.cutoff_len));
+        stages.push_back(rows.samples);
+    }
+    return stages;
+}
+
+void run_train(const TrainOptions& o) {
+    CHECK(o.data.empty() != o.tokens.empty(), "train needs either --data or --tokens");
+    const auto kernels = open_kernels(o);
+    LoraConfig lora = o.lora;
+    if (!o.adapter_init.empty()) {
+        lora = read_lora_config(o.adapter_init + "/adapter_config.json");
+    }
+    const auto model = load_model(*kernels, o.model, Train::adapter, lora);
+    Rng rng(o.seed, "adapter");
+    model->init_adapter(rng);
+    if (!o.adapter_init.empty()) {
+        load_adapter(o.adapter_init, *model);
+    }
+    const std::vector<std::vector<Sample>> stages = rows_by_stage(o, *model);
+    const int64_t n_stages = static_cast<int64_t>(stages.size());
+    const double rows = o.epochs * static_cast<double>(stages.back().size());
+    const int64_t updates =
+        o.steps > 0 ? o.steps
+                    : std::max<int64_t>(n_stages, static_cast<int64_t>(rows / static_cast<double>(o.train.batch_size)));
+    TrainRun run;
+    run.folder = o.out;
+    run.label = o.tokens.empty() ? o.method : "train";
+    run.config = o.train;
+    for (int64_t t = 1; t <= n_stages; t++) {
+        run.stage_updates.push_back(updates_of_stage(updates, n_stages, t));
+    }
+    run.rows_of = [&](int64_t t) -> RowSource {
+        const std::vector<Sample>& samples = stages[static_cast<size_t>(t) - 1];
+        Order order(static_cast<int64_t>(samples.size()), o.seed + static_cast<uint64_t>(t), !o.no_shuffle);
+        return [&samples, order](int64_t k) mutable { return samples[static_cast<size_t>(order(k))]; };
+    };
+    run.after_stage = [&](int64_t t) {
+        if (n_stages > 1) {
+            save_adapter(o.out + "/stage-" + std::to_string(t), *model, lora, o.model);
+        }
+    };
+    const TrainSummary summary = train(*model, run, o.resume);
+    save_adapter(o.out, *model, lora, o.model);
+    std::printf("%s: %lld updates, %lld tokens\n", o.out.c_str(), static_cast<long long>(summary.updates),
+                static_cast<long long>(summary.tokens));
+}
+
+void add_train(CLI::App& app) {
+    auto o = std::make_shared<TrainOptions>();
+    CLI::App* sub = app.add_subcommand("train", "fine-tune an adapter");
+    add_model_options(sub, o.get());
+    sub->add_option("--data", o->data, "records, JSONL or a JSON list");
+    sub->add_option("--tokens", o->tokens, "rows {\"ids\":[...],\"labels\":[...]}");
+    sub->add_option("--method", o->method, "std-cot, kard or skintern")->capture_default_str();
+    sub->add_option("--out", o->out, "folder")->required();
+    sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
+    sub->add_option("--templates", o->templates)->capture_default_str();
+    sub->add_flag("--resume", o->resume);
+    sub->add_flag("--no-shuffle", o->no_shuffle);
+    sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_option("--lora-alpha", o->lora.alpha)->capture_default_str();
+    sub->add_option("--target-modules", o->lora.target_modules)->delimiter(',')->take_all();
+    sub->add_option("--lr", o->train.adamw.lr)->capture_default_str();
+    sub->add_option("--epochs", o->epochs)->capture_default_str();
+    sub->add_option("--steps", o->steps, "updates; overrides --epochs")->capture_default_str();
+    sub->add_option("--batch-size", o->train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
+    sub->add_option("--micro-tokens", o->train.micro_tokens, "tokens of a micro-batch")
+        ->check(CLI::Range(1, 1 << 24))
+        ->capture_default_str();
+    sub->add_option("--warmup-ratio", o->train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    sub->add_option("--lr-scheduler", o->train.adamw.lr_scheduler)->capture_default_str();
+    sub->add_option("--weight-decay", o->train.adamw.weight_decay)->capture_default_str();
+    sub->add_option("--max-grad-norm", o->train.adamw.max_grad_norm)->capture_default_str();
+    sub->add_option("--cutoff-len", o->cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--stages", o->curriculum.stages)->capture_default_str();
+    sub->add_option("--schedule", o->curriculum.schedule, "linear, exp, inverse-exp, step or none")
+        ->capture_default_str();
+    sub->add_option("--shots", o->curriculum.shots)->capture_default_str();
+    sub->add_flag("--one-schedule", o->train.one_schedule);
+    sub->add_option("--save-steps", o->train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+    sub->callback([o] { run_train(*o); });
+}
+
+// ---- eval ----------------------------------------------------------------------------------------------------------
+
+void add_eval(CLI::App& app) {
+    struct Options : ModelOptions {
+        std::string data, method = "std-cot", out, templates = "data/templates/default.json";
+        EvalConfig eval;
+        int64_t limit = 0;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("eval", "answer questions and score the answers");
+    add_model_options(sub, o.get());
+    sub->add_option("--data", o->data, "records, JSONL or a JSON list")->required();
+    sub->add_option("--method", o->method, "whose prompt")->capture_default_str();
+    sub->add_option("--out", o->out, "JSONL, a row a question")->required();
+    sub->add_option("--templates", o->templates)->capture_default_str();
+    sub->add_option("--batch-size", o->eval.batch_size)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_option("--max-new-tokens", o->eval.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--limit", o->limit, "first rows only; 0: all")->capture_default_str();
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        const auto model = open_model(*kernels, *o);
+        const Bpe bpe = Bpe::load(o->model + "/tokenizer.json");
+        const std::vector<Record> records = read_records(o->data, o->limit);
+        o->eval.bos = model->config().bos;
+        o->eval.label = o->method;
+        const std::vector<std::string> prompts =
+            evaluation_prompts(method_by_name(o->method).in_evaluation, records, read_templates(o->templates));
+        const std::vector<EvalRow> rows = evaluate(*model, bpe, records, prompts, o->eval);
+        write_eval(o->out, rows);
+        std::printf("%lld of %zu correct (%.1f %%)\n", static_cast<long long>(count_correct(rows)), rows.size(),
+                    100.0 * static_cast<double>(count_correct(rows)) / static_cast<double>(rows.size()));
+    });
+}
+
+// ---- generate, logits, trace, flops ------------------------------------------------------------------------------------
+
+void add_generate(CLI::App& app) {
+    struct Options : ModelOptions {
+        std::string prompt, ids;
+        GenerateConfig generate;
+        bool print_ids = false, ignore_eos = false;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("generate", "continue a prompt greedily");
+    add_model_options(sub, o.get());
+    CLI::Option* prompt = sub->add_option("--prompt", o->prompt);
+    sub->add_option("--ids", o->ids, "token ids in place of a text")->excludes(prompt);
+    sub->add_option("--max-new-tokens", o->generate.max_new_tokens)
+        ->check(CLI::Range(1, 1 << 20))
+        ->capture_default_str();
+    sub->add_flag("--print-ids", o->print_ids, "print ids, not text");
+    sub->add_flag("--ignore-eos", o->ignore_eos, "do not stop at EOS");
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        const auto model = open_model(*kernels, *o);
+        const bool with_text = o->ids.empty() || !o->print_ids;
+        std::unique_ptr<Bpe> bpe;
+        if (with_text) {
+            bpe = std::make_unique<Bpe>(Bpe::load(o->model + "/tokenizer.json"));
+        }
+        const std::vector<int32_t> ids = o->ids.empty() ? make_question(*bpe, model->config().bos, o->prompt).ids
+                                                        : parse_ids(o->ids, "--ids");
+        o->generate.eos = o->ignore_eos ? -1 : model->config().eos;
+        const Generation out = generate(*model, {ids}, o->generate)[0];
+        if (!o->print_ids) {
+            std::printf("%s\n", bpe->decode(out.ids).c_str());
+            return;
+        }
+        std::string line;
+        for (const int32_t id : out.ids) {
+            line += (line.empty() ? "" : " ") + std::to_string(id);
+        }
+        std::printf("%s\n", line.c_str());
+    });
+}
+
+void add_logits(CLI::App& app) {
+    struct Options : ModelOptions {
+        std::string ids, out;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("logits", "logits of every position, float32 (T,V) as .npy");
+    add_model_options(sub, o.get());
+    sub->add_option("--ids", o->ids)->required();
+    sub->add_option("--out", o->out)->required();
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        const auto model = open_model(*kernels, *o);
+        Batch batch;
+        batch.add_sequence(parse_ids(o->ids, "--ids"));
+        for (int32_t t = 0; t < batch.tokens(); t++) {
+            batch.rows.push_back(t);
+        }
+        const std::vector<real> logits = model->logits(batch);
+        write_npy(o->out, logits.data(), {batch.tokens(), model->config().vocab});
+    });
+}
+
+void add_trace(CLI::App& app) {
+    struct Options : ModelOptions {
+        std::string ids, labels, out;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels every gradient too");
+    add_model_options(sub, o.get());
+    sub->add_option("--ids", o->ids)->required();
+    sub->add_option("--labels", o->labels, "one an id, -100 where there is none");
+    sub->add_option("--out", o->out, "safetensors")->required();
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        LoraConfig none;
+        none.r = 0;
+        CHECK(o->adapter.empty(), "trace works on the base model; --adapter is not supported");
+        const auto model =
+            load_model(*kernels, o->model, o->labels.empty() ? Train::nothing : Train::everything, none);
+        HostTensors tensors;
+        model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
+            HostTensor tensor{shape, {}};
+            tensor.data = download(*kernels, data, tensor.numel());
+            tensors[name] = std::move(tensor);
+        });
+        Sample sample;
+        sample.ids = parse_ids(o->ids, "--ids");
+        sample.prompt_tokens = 1;
+        Batch batch;
+        if (o->labels.empty()) {
+            batch.add_sequence(sample.ids);
+            for (int32_t t = 0; t < batch.tokens(); t++) {
+                batch.rows.push_back(t);
+            }
+            model->logits(batch);
+        } else {
+            sample.labels = parse_ids(o->labels, "--labels");
+            CHECK(sample.labels.size() == sample.ids.size(), "--labels holds %zu labels for %zu ids",
+                  sample.labels.size(), sample.ids.size());
+            add_sample(batch, sample);
+            CHECK(!batch.rows.empty(), "--labels has no label after the first position");
+            model->forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
+            for (const Tensor& t : model->grads().tensors()) {
+                tensors["grad." + t.name] = {t.shape, download(*kernels, t.data, t.numel)};
+            }
+        }
+        write_safetensors(o->out, tensors);
+        std::printf("%s: %zu tensors\n", o->out.c_str(), tensors.size());
+    });
+}
+
+void add_flops(CLI::App& app) {
+    struct Options : ModelOptions {
+        int64_t prompt_tokens = 0, new_tokens = 0;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("flops", "what a question costs");
+    add_model_options(sub, o.get());
+    sub->add_option("--prompt-tokens", o->prompt_tokens)->required()->check(CLI::Range(0, 1 << 24));
+    sub->add_option("--new-tokens", o->new_tokens)->check(CLI::Range(0, 1 << 24))->capture_default_str();
+    sub->callback([o] {
+        const ModelConfig config = read_model_config(o->model + "/config.json");
+        const Flops flops = question_flops(config, o->prompt_tokens, o->new_tokens);
+        std::printf("flops %lld\nlinear %lld\noutput %lld\nattention %lld\nprompt-linear-macs %lld\n",
+                    static_cast<long long>(flops.total()), static_cast<long long>(flops.linear),
+                    static_cast<long long>(flops.output), static_cast<long long>(flops.attention),
+                    static_cast<long long>(prompt_linear_macs(config, o->prompt_tokens)));
+    });
+}
+
+// ---- bench, check --------------------------------------------------------------------------------------------------
+
+void add_bench(CLI::App& app) {
+    struct Options : Common {
+        std::string work, model;
+        MeasureConfig measure;
+        bool json = false;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("bench", "tokens/s of train, prefill or decode");
+    add_common(sub, o.get());
+    sub->add_option("work", o->work, "train, prefill or decode")
+        ->required()
+        ->check(CLI::IsMember({"train", "prefill", "decode"}));
+    sub->add_option("--model", o->model, "default: the tiny preset's shape with random weights");
+    sub->add_option("--batch-size", o->measure.batch_size, "sequences; decode without it: 1, 16 and 64")
+        ->check(CLI::Range(1, 4096));
+    sub->add_option("--seq-len", o->measure.seq_len)->check(CLI::Range(2, 1 << 20))->capture_default_str();
+    sub->add_option("--new-tokens", o->measure.new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--labelled", o->measure.labelled, "share of tokens with a loss")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    sub->add_option("--lora-r", o->measure.lora_r)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_flag("--json", o->json);
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        measure(*kernels, o->work, o->model, o->measure, o->json);
+    });
+}
+
+void add_check(CLI::App& app) {
+    auto o = std::make_shared<Common>();
+    CLI::App* sub = app.add_subcommand("check", "this build on this machine against the reference kernels");
+    add_common(sub, o.get());
+    sub->callback([o] {
+        const auto kernels = open_kernels(*o);
+        check_against_reference(*kernels);
+    });
+}
+
+} // namespace
+
+void add_model_commands(CLI::App& app) {
+    add_train(app);
+    add_eval(app);
+    add_generate(app);
+    add_logits(app);
+    add_trace(app);
+    add_flops(app);
+    add_bench(app);
+    add_check(app);
+}
+
+} // namespace skintern

@@ -1,0 +1,51 @@
+// curriculum.cpp — see curriculum.h for the formulas.
+#include "curriculum.h"
+
+#include <cmath>
+
+#include "check.h"
+
+namespace skintern {
+
+namespace {
+
+// S at progress u in [0,1].
+double strength(const std::string& schedule, double u) {
+    constexpr double kRate = 3.0; // how far from linear the exponential schedules are
+    const double floor = std::exp(-kRate);
+    if (schedule == "linear") {
+        return 1.0 - u;
+    }
+    if (schedule == "exp") {
+        return (std::exp(-kRate * u) - floor) / (1.0 - floor);
+    }
+    if (schedule == "inverse-exp") {
+        return 1.0 - (std::exp(-kRate * (1.0 - u)) - floor) / (1.0 - floor);
+    }
+    if (schedule == "step") {
+        return u < 1.0 ? 1.0 : 0.0;
+    }
+    CHECK(schedule == "none", "--schedule is \"%s\": known are linear, exp, inverse-exp, step, none",
+          schedule.c_str());
+    return 1.0;
+}
+
+} // namespace
+
+std::vector<Stage> make_curriculum(const CurriculumConfig& config) {
+    CHECK(config.stages >= 1 && config.stages <= 1000, "--stages is %lld: it must be from 1 to 1000",
+          static_cast<long long>(config.stages));
+    CHECK(config.shots >= 0 && config.shots <= 1000, "--shots is %lld: it must be from 0 to 1000",
+          static_cast<long long>(config.shots));
+    std::vector<Stage> stages;
+    for (int64_t t = 1; t <= config.stages; t++) {
+        const double u =
+            config.stages == 1 ? 1.0 : static_cast<double>(t - 1) / static_cast<double>(config.stages - 1);
+        const double s = strength(config.schedule, u);
+        // The small addend keeps K * (1/3) * 3 from falling under a whole number by rounding.
+        stages.push_back({t, s, static_cast<int64_t>(std::floor(static_cast<double>(config.shots) * s + 1e-9))});
+    }
+    return stages;
+}
+
+} // namespace skintern

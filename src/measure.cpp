@@ -1,0 +1,262 @@
+// measure.cpp — see measure.h.
+#include "measure.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "adamw.h"
+#include "base_model.h"
+#include "batch.h"
+#include "check.h"
+#include "checkpoint.h"
+#include "generate.h"
+#include "observed.h"
+
+namespace skintern {
+
+namespace {
+
+constexpr int kRuns = 7;
+
+using Clock = std::chrono::steady_clock;
+
+std::unique_ptr<Transformer> open(Kernels& kernels, const std::string& folder, Train train, int64_t r) {
+    LoraConfig lora;
+    lora.r = r;
+    if (!folder.empty()) {
+        return load_model(kernels, folder, train, lora);
+    }
+    auto model = std::make_unique<Transformer>(kernels, tiny_base_config().model, train, lora);
+    Rng rng(1);
+    model->init_weights(rng);
+    model->init_adapter(rng);
+    return model;
+}
+
+std::vector<int32_t> random_ids(Rng& rng, int64_t n, int64_t vocab) {
+    std::vector<int32_t> ids(static_cast<size_t>(n));
+    for (int32_t& id : ids) {
+        id = static_cast<int32_t>(rng.below(vocab));
+    }
+    return ids;
+}
+
+// Seconds of each of kRuns runs after one that is not counted, sorted.
+std::vector<double> time_runs(const std::function<void()>& run) {
+    run();
+    std::vector<double> seconds;
+    for (int i = 0; i < kRuns; i++) {
+        const auto begin = Clock::now();
+        run();
+        seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    }
+    std::sort(seconds.begin(), seconds.end());
+    return seconds;
+}
+
+void print_rate(const std::string& work, const std::string& what, double tokens, const std::vector<double>& seconds,
+                bool json) {
+    const double best = tokens / seconds.front(), worst = tokens / seconds.back();
+    const double median = tokens / seconds[seconds.size() / 2];
+    rusage usage = {};
+    getrusage(RUSAGE_SELF, &usage);
+    const int64_t peak = static_cast<int64_t>(usage.ru_maxrss) * 1024;
+    if (json) {
+        const nlohmann::ordered_json row = {{"work", work},      {"dtype", "f32"}, {"what", what},
+                                            {"value", median},   {"unit", "tokens/s"}, {"min", worst},
+                                            {"max", best},       {"peak_rss_bytes", peak}};
+        std::printf("%s\n", row.dump().c_str());
+    } else {
+        std::printf("%-8s %-44s %9.0f tokens/s median, %9.0f best, %5.2f GiB peak\n", work.c_str(), what.c_str(),
+                    median, best, static_cast<double>(peak) / (1024.0 * 1024.0 * 1024.0));
+    }
+}
+
+// Share of each op in the time of a run, largest first.
+void print_profile(const std::map<std::string, double>& seconds, const std::map<std::string, int64_t>& flops) {
+    double total = 0;
+    std::vector<std::pair<double, std::string>> rows;
+    for (const auto& [name, s] : seconds) {
+        total += s;
+        rows.emplace_back(s, name);
+    }
+    std::sort(rows.rbegin(), rows.rend());
+    std::printf("\n%-20s %7s %9s\n", "op", "share", "GFLOP/s");
+    for (const auto& [s, name] : rows) {
+        const double rate = static_cast<double>(flops.at(name)) / s / 1e9;
+        std::printf("%-20s %6.1f%% %9s\n", name.c_str(), 100 * s / total,
+                    rate > 0 ? format("%.1f", rate).c_str() : "-");
+    }
+    std::printf("\n");
+}
+
+void measure_train(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
+    std::map<std::string, double> seconds;
+    std::map<std::string, int64_t> flops;
+    bool profile = false;
+    ObservedKernels observed(kernels, [&](const ObservedOp& op) {
+        if (profile) {
+            seconds[op.name] += op.seconds;
+            flops[op.name] += op.flops;
+        }
+    });
+    const auto model = open(observed, folder, Train::adapter, config.lora_r);
+    Adamw adamw({}, model->adapter(), model->grads());
+    const int64_t sequences = config.batch_size > 0 ? config.batch_size : 4;
+    const int64_t labelled =
+        std::max<int64_t>(1, static_cast<int64_t>(config.labelled * static_cast<double>(config.seq_len)));
+    Rng rng(2);
+    Batch batch;
+    for (int64_t s = 0; s < sequences; s++) {
+        Sample sample;
+        sample.ids = random_ids(rng, config.seq_len, model->config().vocab);
+        sample.prompt_tokens = std::max<int64_t>(1, config.seq_len - labelled);
+        add_sample(batch, sample);
+    }
+    const auto step = [&] {
+        model->grads().zero();
+        model->forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
+        adamw.update(1e-4);
+    };
+    const std::vector<double> runs = time_runs(step);
+    print_rate("train",
+               format("LoRA r %lld, %lld x %lld tokens, %.0f %% labelled", static_cast<long long>(config.lora_r),
+                      static_cast<long long>(sequences), static_cast<long long>(config.seq_len),
+                      100 * config.labelled),
+               static_cast<double>(batch.tokens()), runs, json);
+    if (!json) {
+        profile = true;
+        step();
+        step();
+        step();
+        print_profile(seconds, flops);
+    }
+}
+
+void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
+    const auto model = open(kernels, folder, Train::nothing, 0);
+    Rng rng(3);
+    std::vector<std::vector<int32_t>> prompts;
+    for (int64_t s = 0; s < std::max<int64_t>(1, config.batch_size); s++) {
+        prompts.push_back(random_ids(rng, config.seq_len, model->config().vocab));
+    }
+    GenerateConfig generation;
+    generation.max_new_tokens = 1;
+    generation.batch_size = static_cast<int64_t>(prompts.size());
+    const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); });
+    print_rate("prefill", format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
+               static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
+}
+
+// Decoding alone: the time of G new tokens less the time of one.
+void measure_decode(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
+    const auto model = open(kernels, folder, Train::nothing, 0);
+    std::vector<int64_t> batches = {1, 16, 64};
+    if (config.batch_size > 0) {
+        batches = {config.batch_size};
+    }
+    const int64_t prompt_length = std::max<int64_t>(1, config.seq_len / 8);
+    for (const int64_t sequences : batches) {
+        Rng rng(4);
+        std::vector<std::vector<int32_t>> prompts;
+        for (int64_t s = 0; s < sequences; s++) {
+            prompts.push_back(random_ids(rng, prompt_length, model->config().vocab));
+        }
+        GenerateConfig generation;
+        generation.batch_size = sequences;
+        generation.max_new_tokens = 1;
+        const double prefill = time_runs([&] { generate(*model, prompts, generation); }).front();
+        generation.max_new_tokens = config.new_tokens + 1;
+        std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); });
+        for (double& s : runs) {
+            s = std::max(1e-9, s - prefill);
+        }
+        print_rate("decode",
+                   format("%lld sequences, %lld new tokens after %lld", static_cast<long long>(sequences),
+                          static_cast<long long>(config.new_tokens), static_cast<long long>(prompt_length)),
+                   static_cast<double>(sequences * config.new_tokens), runs, json);
+    }
+}
+
+} // namespace
+
+void measure(Kernels& kernels, const std::string& work, const std::string& folder, const MeasureConfig& config,
+             bool json) {
+    if (work == "train") {
+        measure_train(kernels, folder, config, json);
+    } else if (work == "prefill") {
+        measure_prefill(kernels, folder, config, json);
+    } else {
+        measure_decode(kernels, folder, config, json);
+    }
+}
+
+// ---- check -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Traced {
+    std::vector<std::string> names; // in order of computation
+    std::map<std::string, std::vector<real>> values;
+};
+
+Traced trace_step(Kernels& kernels) {
+    ModelConfig config = tiny_base_config().model;
+    config.layers = 2;
+    config.kv_heads = 2;
+    LoraConfig lora;
+    Transformer model(kernels, config, Train::adapter, lora);
+    Rng rng(5);
+    model.init_weights(rng);
+    model.init_adapter(rng);
+    Traced out;
+    model.set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
+        int64_t n = 1;
+        for (const int64_t d : shape) {
+            n *= d;
+        }
+        out.names.push_back(name);
+        out.values[name] = download(kernels, data, n);
+    });
+    Batch batch;
+    for (const int64_t length : {33, 1, 70}) {
+        Sample sample;
+        sample.ids = random_ids(rng, length, config.vocab);
+        sample.prompt_tokens = 1;
+        add_sample(batch, sample);
+    }
+    model.grads().zero();
+    model.forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
+    return out;
+}
+
+} // namespace
+
+void check_against_reference(Kernels& kernels) {
+    constexpr double kTolerance = 1e-4; // relative L2 distance: float32 sums of up to 512 terms, through two layers
+    const auto reference = make_reference_kernels();
+    const Traced expected = trace_step(*reference), got = trace_step(kernels);
+    double worst = 0;
+    for (const std::string& name : expected.names) {
+        const std::vector<real>&a = expected.values.at(name), &b = got.values.at(name);
+        double difference = 0, size = 0;
+        for (size_t i = 0; i < a.size(); i++) {
+            difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+            size += std::pow(static_cast<double>(a[i]), 2);
+        }
+        const double distance = std::sqrt(difference) / std::max(1e-30, std::sqrt(size));
+        CHECK(distance <= kTolerance, "%s: the first tensor that differs from the reference is %s, by %g of its size",
+              kernels.name().c_str(), name.c_str(), distance);
+        worst = std::max(worst, distance);
+    }
+    std::printf("%s: %zu tensors of a training step agree with the reference, largest difference %.1e\n",
+                kernels.name().c_str(), expected.names.size(), worst);
+}
+
+} // namespace skintern

@@ -1,0 +1,27 @@
+// measure.h — tokens/s of training and decoding with a profile by op, and the check of a backend against the reference.
+#pragma once
+
+#include <string>
+
+#include "kernels.h"
+
+namespace skintern {
+
+struct MeasureConfig {
+    int64_t batch_size = 0; // sequences; 0: 4 for training, 1 for prefill, 1, 16 and 64 for decoding
+    int64_t seq_len = 512;  // tokens of a training sequence or of a prompt (decode: an eighth of it)
+    int64_t new_tokens = 64;
+    double labelled = 0.25; // share of the tokens of a training sequence that have a label
+    int64_t lora_r = 16;
+};
+
+// `work` train, prefill or decode on the model in `folder` (empty: the tiny preset's shape, random weights). Prints the
+// best and the median of several runs, and where a training step's time goes; with `json` one JSON line each.
+void measure(Kernels& kernels, const std::string& work, const std::string& folder, const MeasureConfig& config,
+             bool json);
+
+// Runs a training step of a small model on `kernels` and on the reference and names the first tensor that differs.
+// Throws Error when one does.
+void check_against_reference(Kernels& kernels);
+
+} // namespace skintern

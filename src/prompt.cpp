@@ -1,0 +1,145 @@
+// prompt.cpp — see prompt.h for the layout.
+#include "prompt.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "check.h"
+#include "files.h"
+#include "rng.h"
+
+namespace skintern {
+
+namespace {
+
+constexpr int64_t kPassages = 3;
+constexpr int64_t kPassageWords = 128;
+
+// Joins the parts that are not empty by single spaces.
+std::string join_spaced(const std::vector<std::string>& parts) {
+    std::string out;
+    for (const std::string& part : parts) {
+        out += (out.empty() || part.empty() ? "" : " ") + part;
+    }
+    return out;
+}
+
+std::string first_words(const std::string& text, int64_t limit) {
+    int64_t words = 0;
+    bool in_word = false;
+    for (size_t i = 0; i < text.size(); i++) {
+        const bool space = text[i] == ' ' || text[i] == '\n' || text[i] == '\t';
+        if (in_word && space && ++words == limit) {
+            return text.substr(0, i);
+        }
+        in_word = !space;
+    }
+    return text;
+}
+
+} // namespace
+
+Templates read_templates(const std::string& path) {
+    nlohmann::json json;
+    try {
+        json = nlohmann::json::parse(read_file(path));
+    } catch (const nlohmann::json::exception& e) {
+        CHECK(false, "%s: not valid JSON (%s)", path.c_str(), e.what());
+    }
+    CHECK(json.is_object(), "%s: not a JSON object", path.c_str());
+    const auto text = [&](const char* field) {
+        CHECK(json.contains(field) && json[field].is_string(), "%s: field %s is missing or not a text", path.c_str(),
+              field);
+        return json[field].get<std::string>();
+    };
+    return {text("instruction"), text("format"), text("lead"), text("world")};
+}
+
+std::string make_prompt(const Templates& templates, const Record& record, const Context& context) {
+    const std::string& instruction = record.prefix_prompt.empty() ? templates.instruction : record.prefix_prompt;
+    std::string prompt = join_spaced({instruction, record.task_description, templates.format});
+    if (!context.knowledge.empty()) {
+        prompt += "\n\n" + (context.retrieved ? templates.world : templates.lead) + "\n" + context.knowledge;
+    }
+    for (const Record* shot : context.shots) {
+        prompt += "\n\nQuestion: " + shot->instruction + "\nAnswer: " + shot->response;
+    }
+    return prompt + "\n\nQuestion: " + record.instruction + "\nAnswer: Let's think step by step.";
+}
+
+std::string make_passages(const Record& record) {
+    std::string out;
+    const int64_t n = std::min(kPassages, static_cast<int64_t>(record.knowledge.size()));
+    for (int64_t i = 0; i < n; i++) {
+        out += (i > 0 ? "\n" : "") + std::to_string(i + 1) + ". " +
+               first_words(record.knowledge[static_cast<size_t>(i)], kPassageWords);
+    }
+    return out;
+}
+
+int64_t Sample::target_tokens() const {
+    if (labels.empty()) {
+        return static_cast<int64_t>(ids.size()) - prompt_tokens;
+    }
+    // The first token is predicted by nothing.
+    return static_cast<int64_t>(labels.size()) - 1 - std::count(labels.begin() + 1, labels.end(), kNoLabel);
+}
+
+Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt) {
+    Sample sample;
+    if (bos >= 0) {
+        sample.ids.push_back(bos);
+    }
+    const std::vector<int32_t> ids = bpe.encode(prompt);
+    sample.ids.insert(sample.ids.end(), ids.begin(), ids.end());
+    sample.prompt_tokens = static_cast<int64_t>(sample.ids.size());
+    return sample;
+}
+
+Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response) {
+    Sample sample = make_question(bpe, bos, prompt);
+    const std::vector<int32_t> target = bpe.encode(" " + response);
+    sample.ids.insert(sample.ids.end(), target.begin(), target.end());
+    sample.ids.push_back(bpe.eos());
+    return sample;
+}
+
+Shots draw_shots(const std::vector<Record>& train, int64_t k, int64_t block, uint64_t seed) {
+    Shots shots;
+    shots.of_row.resize(train.size());
+    shots.is_shot.assign(train.size(), false);
+    if (k == 0) {
+        return shots;
+    }
+    std::map<std::string, std::vector<size_t>> rows_of; // family -> its rows
+    for (size_t i = 0; i < train.size(); i++) {
+        rows_of[train[i].task_name].push_back(i);
+    }
+    for (const auto& [family, rows] : rows_of) {
+        Rng rng(seed, "shots " + family);
+        for (size_t begin = 0; begin < rows.size(); begin += static_cast<size_t>(block)) {
+            const size_t end = std::min(rows.size(), begin + static_cast<size_t>(block));
+            CHECK(end - begin > static_cast<size_t>(k),
+                  "%s has %zu training rows in a block: %lld examples leave none to train on, use fewer --shots",
+                  family.c_str(), end - begin, static_cast<long long>(k));
+            const std::vector<size_t> chosen =
+                rng.sample(std::vector<size_t>(rows.begin() + static_cast<int64_t>(begin),
+                                               rows.begin() + static_cast<int64_t>(end)),
+                           static_cast<size_t>(k));
+            for (const size_t c : chosen) {
+                shots.is_shot[c] = true;
+            }
+            for (size_t i = begin; i < end; i++) {
+                for (const size_t c : chosen) {
+                    if (train[c].instruction != train[rows[i]].instruction) { // never the question itself
+                        shots.of_row[rows[i]].push_back(&train[c]);
+                    }
+                }
+            }
+        }
+    }
+    return shots;
+}
+
+} // namespace skintern

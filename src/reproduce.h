@@ -1,0 +1,54 @@
+// reproduce.h — the main job: data, base model, every method through the same loop, evaluation, report.
+//
+// Everything a run makes is a file in its folder, written whole or not at all, and a step whose file is there is not done
+// again: a killed run continues with `resume` and ends with the same bits.
+//
+//   OUT/run.json                       settings; a run is only resumed with the same ones
+//   OUT/data/<split>.jsonl             train, validation, test, longer, unseen, reworded
+//   OUT/base/                          the base model, when it is pre-trained here
+//   OUT/seed-<n>/<method>/log.jsonl, meter.jsonl, stage-<t>/ (a PEFT adapter), state.safetensors, dropped.json
+//   OUT/seed-<n>/<method>/eval/<split>.jsonl, and curve.jsonl for a curriculum
+//   OUT/results.json, OUT/report.html
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base_model.h"
+#include "methods.h"
+#include "teacher.h"
+
+namespace skintern {
+
+struct ReproduceConfig {
+    std::string preset = "tiny";
+    std::string out = "out/tiny";
+    std::vector<std::string> methods; // empty: all
+    int64_t seeds = 1;                // runs with seeds seed, seed + 1, ...: order, adapter, examples
+    uint64_t seed = 1;
+    bool resume = false;
+    bool from_scratch = false;        // pre-train the base model instead of using `base_folder`
+    std::string base_folder;          // config.json, model.safetensors, tokenizer.json
+    std::string templates;            // a templates file
+    DataConfig data;
+    BaseConfig base;
+    LoraConfig lora;
+    CurriculumConfig curriculum;
+    TrainConfig train;
+    double epochs = 12;               // passes over the training rows, all stages together
+    int64_t cutoff_len = 2048;
+    int64_t max_new_tokens = 320;
+    int64_t curve_rows = 6;           // test rows a family after each stage, for the internalization curve
+    int64_t meter_every = 10;         // updates between two readings of the internalization meter
+};
+
+// Settings of the tiny preset; `data_folder` is the project's data/.
+ReproduceConfig tiny_preset(const std::string& data_folder);
+
+// The schedule and the amount of work, on stdout, without doing it.
+void print_plan(const ReproduceConfig& config);
+
+// Runs what is missing, then prints the table on stdout and writes results.json and report.html.
+void reproduce(Kernels& kernels, const ReproduceConfig& config);
+
+} // namespace skintern

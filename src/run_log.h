@@ -1,0 +1,102 @@
+// run_log.h — what a run left behind, read from its folder into plain structs.
+//
+//     RUN/run.json                              how the run was made: preset, seeds, methods in order,
+//     schedule RUN/seed-<n>/<method>/log.jsonl           a row an update; the step counts on through the
+//     stages RUN/seed-<n>/<method>/eval/<split>.jsonl  a row a question RUN/seed-<n>/<method>/meter.jsonl
+//     loss on held-out rows with and without knowledge, through training RUN/seed-<n>/<method>/curve.jsonl
+//     accuracy with and without knowledge after each stage RUN/seed-<n>/<method>/dropped.json        what did
+//     not fit the token budget
+//
+// A file that is not there is a run that is not finished: it is named in `missing` and the rest is read. A
+// file that is there and damaged throws Error naming file, line and field.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace skintern {
+
+struct UpdateRow {
+    int64_t step = 0;
+    int64_t stage = 0;
+    double loss = 0;
+    int64_t tokens = 0; // prompt and target of this update; 0 when the log does not say
+};
+
+struct AnswerRow {
+    std::string id; // unique in its file
+    std::string task;
+    std::string split;
+    std::string coverage; // "", "covered", "uncovered"; see Record
+    int64_t prompt_tokens = 0;
+    int64_t new_tokens = 0;
+    double flops = 0;
+    std::string generated;
+    std::string question; // optional: shown with the examples
+    std::string gold;     // optional, likewise
+    bool correct = false;
+    bool strict = false;
+    bool readable = false;
+    int64_t facts_needed = 0;
+    int64_t facts_found = 0;
+};
+
+struct MeterRow {
+    int64_t step = 0;
+    double nll_question = 0;  // nats a response token from the question alone
+    double nll_knowledge = 0; // and with the knowledge in the prompt
+};
+
+struct CurveRow {
+    int64_t stage = 0; // 0: the base model before training
+    int64_t step = 0;
+    bool knowledge = false; // in the prompt
+    int64_t rows = 0;
+    int64_t correct = 0;
+};
+
+struct Dropped {
+    int64_t left_out = 0;      // training rows that do not fit even without knowledge and examples
+    int64_t knowledge_cut = 0; // rows whose knowledge was shortened to fit
+    int64_t shots_cut = 0;     // rows that lost examples
+};
+
+struct MethodLog {
+    std::vector<UpdateRow> updates;
+    std::map<std::string, std::vector<AnswerRow>> eval; // split -> rows; a split without a file has no entry
+    std::vector<MeterRow> meter;
+    std::vector<CurveRow> curve;
+    std::optional<Dropped> dropped;
+};
+
+struct ScheduleRow {
+    int64_t stage = 0;
+    double keep = 0; // S_t
+    int64_t shots = 0;
+    int64_t updates = 0;
+};
+
+struct RunLog {
+    std::string dir, preset, device, command;
+    std::vector<int64_t> seeds;
+    std::vector<std::string> methods; // in the order of run.json
+    std::vector<ScheduleRow> schedule;
+    std::vector<std::pair<std::string, std::string>>
+        settings; // everything in run.json, flat: "base.params", "2160000"
+    std::map<std::string, std::vector<MethodLog>> logs; // method -> (S) one a seed, in the order of `seeds`
+    std::vector<std::string> missing;                   // a sentence each
+};
+
+// test is in domain; the other three are out of domain.
+inline constexpr const char* kSplits[] = {"test", "longer", "unseen", "reworded"};
+
+// base, base+knowledge: the model as it was before training.
+bool is_trained(const std::string& method);
+
+RunLog read_run(const std::string& run_dir);
+
+} // namespace skintern

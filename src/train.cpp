@@ -1,0 +1,128 @@
+// train.cpp — see train.h.
+#include "train.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "check.h"
+#include "checkpoint.h"
+#include "files.h"
+#include "progress.h"
+
+namespace skintern {
+
+namespace {
+
+// Keeps the rows of a JSONL log up to `step`: what a killed run wrote after its last saved state comes again.
+void truncate_log(const std::string& path, int64_t step) {
+    if (!file_exists(path)) {
+        return;
+    }
+    std::istringstream in(read_file(path));
+    std::string kept, line;
+    while (std::getline(in, line)) {
+        const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
+        if (row.is_object() && row.value("step", int64_t{0}) <= step && row.contains("step")) {
+            kept += line + "\n";
+        }
+    }
+    write_file(path, kept);
+}
+
+// One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds their tokens to `tokens`, returns the mean loss.
+double accumulate_gradients(Transformer& model, const RowSource& row_source, const TrainConfig& config, int64_t k0,
+                            int64_t* tokens) {
+    std::vector<Sample> rows;
+    int64_t labelled = 0;
+    for (int64_t k = k0; k < k0 + config.batch_size; k++) {
+        rows.push_back(row_source(k));
+        labelled += rows.back().target_tokens();
+        *tokens += static_cast<int64_t>(rows.back().ids.size());
+    }
+    CHECK(labelled > 0, "an update has no labelled token");
+    model.grads().zero();
+    double loss = 0;
+    for (const Batch& batch : pack(rows, config.micro_tokens)) {
+        loss += model.forward_backward(batch, 1.0 / static_cast<double>(labelled));
+    }
+    loss /= static_cast<double>(labelled);
+    CHECK(std::isfinite(loss), "the loss is %f: training has diverged, try a smaller --lr", loss);
+    return loss;
+}
+
+} // namespace
+
+int64_t updates_of_stage(int64_t total, int64_t stages, int64_t t) {
+    return total * t / stages - total * (t - 1) / stages;
+}
+
+TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
+    make_folder(run.folder);
+    const std::string state_path = run.folder + "/state.safetensors";
+    const std::string log_path = run.folder + "/log.jsonl";
+    Adamw adamw(run.config.adamw, model.trained(), model.grads());
+    TrainPosition at;
+    if (resume && file_exists(state_path)) {
+        at = load_state(state_path, model, adamw);
+        say(run.label + ": continues after update " + std::to_string(at.step));
+    }
+    truncate_log(log_path, at.step);
+    truncate_log(run.folder + "/meter.jsonl", at.step);
+
+    const int64_t stages = static_cast<int64_t>(run.stage_updates.size());
+    const int64_t total = std::accumulate(run.stage_updates.begin(), run.stage_updates.end(), int64_t{0});
+    const int64_t tokens_before = at.tokens;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto seconds = [&] {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    };
+    Progress progress(run.label, total, "updates");
+    progress.skip(at.step);
+    if (at.step == 0 && run.after_step) {
+        run.after_step(0);
+    }
+    for (; at.stage <= stages; at.stage++, at.update = 0) {
+        const int64_t updates = run.stage_updates[static_cast<size_t>(at.stage) - 1];
+        const RowSource row_source = run.rows_of(at.stage);
+        for (; at.update < updates;) {
+            // A stage has an optimizer state and a schedule of its own, unless one schedule spans them all.
+            if (at.update == 0 && !run.config.one_schedule) {
+                adamw.reset();
+            }
+            const double lr = run.config.one_schedule ? learning_rate(run.config.adamw, at.step, total)
+                                                      : learning_rate(run.config.adamw, at.update, updates);
+            int64_t tokens = 0;
+            const double loss =
+                accumulate_gradients(model, row_source, run.config, at.update * run.config.batch_size, &tokens);
+            const double norm = adamw.update(lr);
+            at.update++;
+            at.step++;
+            at.tokens += tokens;
+            const nlohmann::ordered_json row = {{"step", at.step}, {"stage", at.stage},   {"loss", loss},
+                                                {"grad_norm", norm}, {"lr", lr},          {"tokens", tokens}};
+            append_line(log_path, row.dump());
+            progress.update(at.step, format("loss %.3f  %.0f tokens/s", loss,
+                                            static_cast<double>(at.tokens - tokens_before) / seconds()));
+            if (run.after_step) {
+                run.after_step(at.step);
+            }
+            if (at.step % run.config.save_steps == 0) {
+                save_state(state_path, model, adamw, at);
+            }
+        }
+        if (run.after_stage) {
+            run.after_stage(at.stage);
+        }
+        TrainPosition next = at;
+        next.stage++;
+        next.update = 0;
+        save_state(state_path, model, adamw, next);
+    }
+    return {at.step, at.tokens, seconds()};
+}
+
+} // namespace skintern

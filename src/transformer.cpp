@@ -1,0 +1,617 @@
+// transformer.cpp — see transformer.h for the equations. Read in order: parameters, buffers, forward, loss, backward,
+// generation. Shapes: N packed rows, M scored rows, C channels, NH/NKV heads of HS, F feed-forward, R adapter rank.
+#include "transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "check.h"
+
+namespace skintern {
+
+namespace {
+
+// Rows of logits that exist at a time: (kLossChunk, V).
+constexpr int64_t kLossChunk = 512;
+
+std::string layer_name(int64_t l, const char* what) {
+    return format("model.layers.%lld.%s", static_cast<long long>(l), what);
+}
+
+} // namespace
+
+// One layer's parameters.
+struct Transformer::Block {
+    Linear q, k, v, o, gate, up, down;
+    real* norm1 = nullptr;  // (C) before attention
+    real* norm2 = nullptr;  // (C) before the feed-forward
+    real* dnorm1 = nullptr; // (C), null: frozen
+    real* dnorm2 = nullptr;
+
+    std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+};
+
+// One layer's activations, kept for its backward pass.
+struct Transformer::Acts {
+    real* x = nullptr;     // (N,C) the residual stream that comes in
+    real* n1 = nullptr;    // (N,C) rmsnorm(x)
+    real* rstd1 = nullptr; // (N)
+    real* q = nullptr;     // (N,NH*HS) rotated
+    real* k = nullptr;     // (N,NKV*HS) rotated
+    real* v = nullptr;     // (N,NKV*HS)
+    real* att = nullptr;   // (N,NH*HS)
+    real* lse = nullptr;   // (N,NH)
+    real* mid = nullptr;   // (N,C) the residual stream after attention
+    real* n2 = nullptr;    // (N,C) rmsnorm(mid)
+    real* rstd2 = nullptr; // (N)
+    real* gate = nullptr;  // (N,F)
+    real* up = nullptr;    // (N,F)
+    real* act = nullptr;   // (N,F) silu(gate) * up
+    real *low_q = nullptr, *low_k = nullptr, *low_v = nullptr, *low_o = nullptr;           // (N,R) x A^T of each
+    real *low_gate = nullptr, *low_up = nullptr, *low_down = nullptr;                      // adapter
+};
+
+// One pass over a batch: its inputs on the device.
+struct Transformer::Pass {
+    int64_t N = 0;
+    int64_t M = 0;
+    bool training = false;
+    const int32_t* ids = nullptr;        // (N)
+    const int32_t* positions = nullptr;  // (N)
+    const int32_t* rows = nullptr;       // (M)
+    const int32_t* targets = nullptr;    // (M)
+    Sequences seq = {};
+    const int32_t* slot = nullptr;       // (S), with a cache
+    const int32_t* length = nullptr;     // (S), with a cache
+    const int32_t* cache_rows = nullptr; // (N) slot * capacity + position, with a cache
+};
+
+// ---- batches -----------------------------------------------------------------------------------------------------
+
+int64_t Batch::max_length() const {
+    int64_t longest = 0;
+    for (size_t s = 0; s + 1 < seq_start.size(); s++) {
+        longest = std::max(longest, seq_start[s + 1] - seq_start[s]);
+    }
+    return longest;
+}
+
+void Batch::add_sequence(const std::vector<int32_t>& sequence, int64_t first_position) {
+    for (size_t t = 0; t < sequence.size(); t++) {
+        ids.push_back(sequence[t]);
+        positions.push_back(static_cast<int32_t>(first_position + static_cast<int64_t>(t)));
+    }
+    seq_start.push_back(static_cast<int64_t>(ids.size()));
+}
+
+// ---- parameters --------------------------------------------------------------------------------------------------
+
+Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora)
+    : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
+      grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
+      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels) {
+    validate(config, "model");
+    CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
+    register_parameters(lora);
+    weights_.allocate();
+    adapter_.allocate();
+    if (train != Train::nothing) {
+        grads_.add_like(trained());
+        grads_.allocate();
+    }
+    for (int64_t l = 0; l < config_.layers; l++) {
+        Block& block = blocks_[static_cast<size_t>(l)];
+        for (Linear* layer : block.linears()) {
+            bind(*layer);
+        }
+        const std::string name1 = layer_name(l, "input_layernorm.weight");
+        const std::string name2 = layer_name(l, "post_attention_layernorm.weight");
+        block.norm1 = weights_.at(name1).data;
+        block.norm2 = weights_.at(name2).data;
+        if (train == Train::everything) {
+            block.dnorm1 = grads_.at(name1).data;
+            block.dnorm2 = grads_.at(name2).data;
+        }
+    }
+}
+
+Transformer::~Transformer() = default;
+
+// Every parameter with its shape, in the order data flows.
+void Transformer::register_parameters(const LoraConfig& lora) {
+    const ModelConfig& c = config_;
+    const int64_t QC = c.heads * c.head_size;     // width of q and of the attention output, not always C
+    const int64_t KC = c.kv_heads * c.head_size;  // width of k and v
+    weights_.add("model.embed_tokens.weight", {c.vocab, c.channels});
+    for (int64_t l = 0; l < c.layers; l++) {
+        Block block;
+        weights_.add(layer_name(l, "input_layernorm.weight"), {c.channels});
+        block.q = make_linear(layer_name(l, "self_attn.q_proj"), c.channels, QC, c.qkv_bias);
+        block.k = make_linear(layer_name(l, "self_attn.k_proj"), c.channels, KC, c.qkv_bias);
+        block.v = make_linear(layer_name(l, "self_attn.v_proj"), c.channels, KC, c.qkv_bias);
+        block.o = make_linear(layer_name(l, "self_attn.o_proj"), QC, c.channels, false);
+        weights_.add(layer_name(l, "post_attention_layernorm.weight"), {c.channels});
+        block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, false);
+        block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, false);
+        block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, false);
+        for (Linear* layer : block.linears()) {
+            const std::string module = layer->name.substr(layer->name.rfind('.') + 1);
+            if (lora.r > 0 && std::count(lora.target_modules.begin(), lora.target_modules.end(), module) > 0) {
+                layer->r = lora.r;
+                layer->scale = static_cast<real>(lora.alpha / static_cast<double>(lora.r));
+                adapter_.add("base_model.model." + layer->name + ".lora_A.weight", {lora.r, layer->in});
+                adapter_.add("base_model.model." + layer->name + ".lora_B.weight", {layer->out, lora.r});
+            }
+        }
+        blocks_.push_back(block);
+    }
+    weights_.add("model.norm.weight", {c.channels});
+    if (!c.tied) {
+        weights_.add("lm_head.weight", {c.vocab, c.channels});
+    }
+}
+
+Linear Transformer::make_linear(const std::string& name, int64_t in, int64_t out, bool bias) {
+    Linear layer;
+    layer.name = name;
+    layer.in = in;
+    layer.out = out;
+    weights_.add(name + ".weight", {out, in});
+    if (bias) {
+        weights_.add(name + ".bias", {out});
+    }
+    return layer;
+}
+
+// Points a layer at its tensors, and at their gradients where they are trained.
+void Transformer::bind(Linear& layer) {
+    const auto data = [](const Arena& arena, const std::string& name) {
+        const Tensor* t = arena.find(name);
+        return t == nullptr ? nullptr : t->data;
+    };
+    layer.weight = data(weights_, layer.name + ".weight");
+    layer.bias = data(weights_, layer.name + ".bias");
+    layer.dweight = data(grads_, layer.name + ".weight");
+    layer.dbias = data(grads_, layer.name + ".bias");
+    const std::string lora = "base_model.model." + layer.name;
+    layer.lora_a = data(adapter_, lora + ".lora_A.weight");
+    layer.lora_b = data(adapter_, lora + ".lora_B.weight");
+    layer.dlora_a = data(grads_, lora + ".lora_A.weight");
+    layer.dlora_b = data(grads_, lora + ".lora_B.weight");
+}
+
+void Transformer::init_weights(Rng& rng) {
+    const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(config_.layers));
+    for (const Tensor& t : weights_.tensors()) {
+        std::vector<real> host(static_cast<size_t>(t.numel));
+        const bool norm = t.name.find("norm.weight") != std::string::npos;
+        const bool bias = t.name.ends_with(".bias");
+        const bool into_residual = t.name.ends_with("o_proj.weight") || t.name.ends_with("down_proj.weight");
+        const double fan_in = static_cast<double>(t.shape.back());
+        const double std = bias ? 0.0 : (into_residual ? residual : 1.0) / std::sqrt(fan_in);
+        for (real& x : host) {
+            x = static_cast<real>(norm ? 1.0 : std * rng.normal());
+        }
+        kernels_->upload(t.data, host.data(), host.size() * sizeof(real));
+    }
+}
+
+void Transformer::init_adapter(Rng& rng) {
+    adapter_.zero();
+    for (const Tensor& t : adapter_.tensors()) {
+        if (t.name.ends_with("lora_A.weight")) {
+            const double bound = 1.0 / std::sqrt(static_cast<double>(t.shape[1]));
+            std::vector<real> host(static_cast<size_t>(t.numel));
+            for (real& x : host) {
+                x = static_cast<real>(bound * (2.0 * rng.uniform() - 1.0));
+            }
+            kernels_->upload(t.data, host.data(), host.size() * sizeof(real));
+        }
+    }
+}
+
+void Transformer::use_adapter(bool on) {
+    for (Block& block : blocks_) {
+        for (Linear* layer : block.linears()) {
+            layer->r = on && layer->lora_a != nullptr ? lora_.r : 0;
+        }
+    }
+}
+
+// ---- buffers -----------------------------------------------------------------------------------------------------
+
+// Makes room for N rows of which M are scored. Training keeps the activations of every layer; otherwise one set
+// serves all layers, and the residual stream is updated in place.
+void Transformer::plan(int64_t N, int64_t M, bool training) {
+    if (activations_ != nullptr && N <= planned_rows_ && M <= planned_scored_ && training <= planned_training_) {
+        return;
+    }
+    planned_rows_ = N = std::max(N, planned_rows_);
+    planned_scored_ = M = std::max(M, planned_scored_);
+    planned_training_ = training = training || planned_training_;
+    const int64_t C = config_.channels, QC = config_.heads * config_.head_size;
+    const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.r;
+
+    activations_.reset(); // the old buffers go before the new ones come
+    activations_ = std::make_unique<Arena>(*kernels_);
+    std::vector<std::pair<real**, const Tensor*>> links;
+    const auto want = [&](real** where, const std::string& name, const std::vector<int64_t>& shape) {
+        links.emplace_back(where, &activations_->add(name, shape));
+    };
+    acts_.assign(training ? static_cast<size_t>(config_.layers) : 1, Acts());
+    for (size_t l = 0; l < acts_.size(); l++) {
+        Acts& a = acts_[l];
+        const std::string p = format("layers.%zu.", l);
+        want(&a.x, p + "x", {N, C});
+        want(&a.n1, p + "n1", {N, C});
+        want(&a.rstd1, p + "rstd1", {N});
+        want(&a.q, p + "q", {N, QC});
+        want(&a.k, p + "k", {N, KC});
+        want(&a.v, p + "v", {N, KC});
+        want(&a.att, p + "att", {N, QC});
+        want(&a.lse, p + "lse", {N, config_.heads});
+        want(&a.mid, p + "mid", {N, C});
+        want(&a.n2, p + "n2", {N, C});
+        want(&a.rstd2, p + "rstd2", {N});
+        want(&a.gate, p + "gate", {N, F});
+        want(&a.up, p + "up", {N, F});
+        want(&a.act, p + "act", {N, F});
+        want(&a.low_q, p + "low_q", {N, R});
+        want(&a.low_k, p + "low_k", {N, R});
+        want(&a.low_v, p + "low_v", {N, R});
+        want(&a.low_o, p + "low_o", {N, R});
+        want(&a.low_gate, p + "low_gate", {N, R});
+        want(&a.low_up, p + "low_up", {N, R});
+        want(&a.low_down, p + "low_down", {N, R});
+    }
+    want(&x_last_, "x_last", {training ? N : 0, C});
+    want(&picked_, "picked", {M, C});
+    want(&normed_, "normed", {M, C});
+    want(&rstd_, "rstd", {M});
+    want(&losses_, "losses", {M});
+    want(&logits_, "logits", {std::min(M, kLossChunk), config_.vocab});
+    if (training) {
+        want(&dnormed_, "dnormed", {M, C});
+        want(&dpicked_, "dpicked", {M, C});
+        want(&dx_, "dx", {N, C});
+        want(&dnorm_, "dnorm", {N, C});
+        want(&dq_, "dq", {N, QC});
+        want(&dk_, "dk", {N, KC});
+        want(&dv_, "dv", {N, KC});
+        want(&datt_, "datt", {N, QC});
+        want(&dact_, "dact", {N, F});
+        want(&dgate_, "dgate", {N, F});
+        want(&dup_, "dup", {N, F});
+        want(&dlow_, "dlow", {N, R});
+    }
+    activations_->allocate();
+    for (const auto& [where, tensor] : links) {
+        *where = tensor->data;
+    }
+    if (!training) {
+        x_last_ = acts_[0].x; // in place: the last layer writes where the first one read
+    }
+}
+
+// cos(p f_i) and sin(p f_i) of every position p, f_i = theta^(-2i/HS), with the scaling that the config asks for.
+void Transformer::grow_rope_table(int64_t positions) {
+    CHECK(positions <= config_.max_positions,
+          "a sequence of %lld tokens is longer than the %lld positions of the model (max_position_embeddings)",
+          static_cast<long long>(positions), static_cast<long long>(config_.max_positions));
+    if (positions <= rope_positions_) {
+        return;
+    }
+    positions = std::min(config_.max_positions, std::max(positions, 2 * rope_positions_));
+    const ModelConfig::RopeScaling& s = config_.rope_scaling;
+    const int64_t HS = config_.head_size;
+    std::vector<real> table(static_cast<size_t>(positions * HS));
+    for (int64_t i = 0; i < HS / 2; i++) {
+        double f = std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS));
+        if (s.type == "linear") {
+            f /= s.factor;
+        } else if (s.type == "llama3") {
+            // Long wavelengths are stretched by `factor`, short ones stay, those between are interpolated.
+            const double wavelength = 2.0 * 3.141592653589793 / f;
+            const double turns = static_cast<double>(s.original_max_positions) / wavelength;
+            if (turns < s.low_freq_factor) {
+                f /= s.factor;
+            } else if (turns <= s.high_freq_factor) {
+                const double smooth = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
+                f = (1.0 - smooth) * f / s.factor + smooth * f;
+            }
+        }
+        for (int64_t p = 0; p < positions; p++) {
+            const double angle = static_cast<double>(p) * f;
+            table[static_cast<size_t>(p * HS + i)] = static_cast<real>(std::cos(angle));
+            table[static_cast<size_t>(p * HS + HS / 2 + i)] = static_cast<real>(std::sin(angle));
+        }
+    }
+    rope_table_.upload(table);
+    rope_positions_ = positions;
+}
+
+// Checks a batch and brings it to the device.
+Transformer::Pass Transformer::begin(const Batch& batch, bool training) {
+    Pass pass;
+    pass.N = batch.tokens();
+    pass.M = static_cast<int64_t>(batch.rows.size());
+    pass.training = training;
+    CHECK(batch.positions.size() == batch.ids.size() && batch.seq_start.back() == pass.N,
+          "a batch of %lld tokens has offsets up to %lld", static_cast<long long>(pass.N),
+          static_cast<long long>(batch.seq_start.back()));
+    int32_t last = 0;
+    for (const int32_t p : batch.positions) {
+        last = std::max(last, p);
+    }
+    for (const int32_t id : batch.ids) {
+        CHECK(id >= 0 && id < config_.vocab, "token id %d is not in the vocabulary of %lld", id,
+              static_cast<long long>(config_.vocab));
+    }
+    for (const int32_t id : batch.targets) {
+        CHECK(id >= 0 && id < config_.vocab, "label %d is not in the vocabulary of %lld", id,
+              static_cast<long long>(config_.vocab));
+    }
+    for (const int32_t row : batch.rows) {
+        CHECK(row >= 0 && row < pass.N, "row %d is not in a batch of %lld rows", row,
+              static_cast<long long>(pass.N));
+    }
+    grow_rope_table(last + 1);
+    plan(pass.N, pass.M, training);
+    pass.ids = ids_.upload(batch.ids);
+    pass.positions = positions_.upload(batch.positions);
+    pass.rows = rows_.upload(batch.rows);
+    pass.targets = targets_.upload(batch.targets);
+    pass.seq.start = seq_start_.upload(batch.seq_start);
+    pass.seq.count = static_cast<int64_t>(batch.seq_start.size()) - 1;
+    pass.seq.max_length = batch.max_length();
+    return pass;
+}
+
+// ---- forward -----------------------------------------------------------------------------------------------------
+
+void Transformer::forward(Pass& pass) {
+    const int64_t C = config_.channels;
+    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").data, pass.ids, pass.N, C);
+    note("embed", acts_[0].x, {pass.N, C});
+    for (int64_t l = 0; l < config_.layers; l++) {
+        block_forward(l, pass);
+    }
+    // The last norm is row-wise, so only rows that are scored need it.
+    kernels_->gather_rows(picked_, x_last_, pass.rows, pass.M, C);
+    kernels_->rmsnorm_forward(normed_, rstd_, picked_, weights_.at("model.norm.weight").data, pass.M, C,
+                              static_cast<real>(config_.norm_eps));
+    note("norm", normed_, {pass.M, C});
+}
+
+void Transformer::block_forward(int64_t l, const Pass& pass) {
+    const Block& w = blocks_[static_cast<size_t>(l)];
+    const bool shared = acts_.size() == 1;
+    const Acts& a = acts_[shared ? 0 : static_cast<size_t>(l)];
+    real* x_next = shared || l + 1 == config_.layers ? x_last_ : acts_[static_cast<size_t>(l) + 1].x;
+    const int64_t N = pass.N, C = config_.channels, NH = config_.heads, NKV = config_.kv_heads;
+    const int64_t HS = config_.head_size, F = config_.ffn;
+    const size_t residual_bytes = static_cast<size_t>(N * C) * sizeof(real);
+    const real eps = static_cast<real>(config_.norm_eps);
+    const std::string p = format("layers.%lld.", static_cast<long long>(l));
+
+    kernels_->rmsnorm_forward(a.n1, a.rstd1, a.x, w.norm1, N, C, eps);
+    linear_forward(*kernels_, w.q, a.q, a.low_q, a.n1, N, false);
+    linear_forward(*kernels_, w.k, a.k, a.low_k, a.n1, N, false);
+    linear_forward(*kernels_, w.v, a.v, a.low_v, a.n1, N, false);
+    kernels_->rope(a.q, rope_table_.data(), pass.positions, N, NH, HS, false);
+    kernels_->rope(a.k, rope_table_.data(), pass.positions, N, NKV, HS, false);
+    note(p + "norm1", a.n1, {N, C});
+    note(p + "q", a.q, {N, NH, HS});
+    note(p + "k", a.k, {N, NKV, HS});
+    note(p + "v", a.v, {N, NKV, HS});
+    if (pass.slot != nullptr) {
+        real* keys = cache_->at(p + "keys").data;
+        real* values = cache_->at(p + "values").data;
+        kernels_->scatter_rows(keys, a.k, pass.cache_rows, N, NKV * HS);
+        kernels_->scatter_rows(values, a.v, pass.cache_rows, N, NKV * HS);
+        kernels_->attention_cached(a.att, a.q, keys, values, pass.slot, pass.length, pass.seq, cache_capacity_, NH,
+                                   NKV, HS);
+    } else {
+        kernels_->attention_forward(a.att, a.lse, a.q, a.k, a.v, pass.seq, NH, NKV, HS);
+    }
+    note(p + "attention", a.att, {N, NH, HS});
+    kernels_->copy(a.mid, a.x, residual_bytes);
+    linear_forward(*kernels_, w.o, a.mid, a.low_o, a.att, N, true); // mid = x + O(att)
+    note(p + "mid", a.mid, {N, C});
+
+    kernels_->rmsnorm_forward(a.n2, a.rstd2, a.mid, w.norm2, N, C, eps);
+    linear_forward(*kernels_, w.gate, a.gate, a.low_gate, a.n2, N, false);
+    linear_forward(*kernels_, w.up, a.up, a.low_up, a.n2, N, false);
+    kernels_->swiglu_forward(a.act, a.gate, a.up, N * F);
+    note(p + "norm2", a.n2, {N, C});
+    note(p + "gate", a.gate, {N, F});
+    note(p + "up", a.up, {N, F});
+    note(p + "act", a.act, {N, F});
+    kernels_->copy(x_next, a.mid, residual_bytes);
+    linear_forward(*kernels_, w.down, x_next, a.low_down, a.act, N, true); // x_next = mid + D(act)
+    note(p + "out", x_next, {N, C});
+}
+
+// ---- loss --------------------------------------------------------------------------------------------------------
+
+// Logits and loss of the scored rows, kLossChunk rows at a time; with scale != 0 also the gradients of the output
+// layer and of normed_. Returns the sum of losses; `losses` (M) may be null.
+double Transformer::score(const Pass& pass, real* losses, double scale) {
+    const int64_t C = config_.channels, V = config_.vocab;
+    const std::string name = config_.tied ? "model.embed_tokens.weight" : "lm_head.weight";
+    const real* weight = weights_.at(name).data;
+    const Tensor* dweight = grads_.find(name);
+    for (int64_t m = 0; m < pass.M; m += kLossChunk) {
+        const int64_t rows = std::min(kLossChunk, pass.M - m);
+        const real* normed_m = normed_ + m * C;
+        kernels_->matmul(Layout::nt, logits_, normed_m, weight, rows, V, C, 1, false);
+        note("logits", logits_, {rows, V});
+        kernels_->cross_entropy(losses_ + m, logits_, pass.targets + m, rows, V, static_cast<real>(scale));
+        if (scale != 0) {
+            // forward: logits = normed W^T        backward: dnormed = dlogits W, dW += dlogits^T normed
+            note("dlogits", logits_, {rows, V});
+            kernels_->matmul(Layout::nn, dnormed_ + m * C, logits_, weight, rows, C, V, 1, false);
+            if (dweight != nullptr) {
+                kernels_->matmul(Layout::tn, dweight->data, logits_, normed_m, V, C, rows, 1, true);
+            }
+        }
+    }
+    const std::vector<real> host = download(*kernels_, losses_, pass.M);
+    double sum = 0;
+    for (size_t m = 0; m < host.size(); m++) {
+        sum += static_cast<double>(host[m]);
+        if (losses != nullptr) {
+            losses[m] = host[m];
+        }
+    }
+    return sum;
+}
+
+std::vector<real> Transformer::losses(const Batch& batch) {
+    CHECK(batch.targets.size() == batch.rows.size(), "%zu rows are scored against %zu targets", batch.rows.size(),
+          batch.targets.size());
+    Pass pass = begin(batch, false);
+    forward(pass);
+    std::vector<real> out(batch.rows.size());
+    score(pass, out.data(), 0);
+    return out;
+}
+
+std::vector<real> Transformer::logits(const Batch& batch) {
+    Pass pass = begin(batch, false);
+    forward(pass);
+    const int64_t C = config_.channels, V = config_.vocab;
+    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    std::vector<real> out(static_cast<size_t>(pass.M * V));
+    for (int64_t m = 0; m < pass.M; m += kLossChunk) {
+        const int64_t rows = std::min(kLossChunk, pass.M - m);
+        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, weight, rows, V, C, 1, false);
+        note("logits", logits_, {rows, V});
+        kernels_->download(out.data() + m * V, logits_, static_cast<size_t>(rows * V) * sizeof(real));
+    }
+    return out;
+}
+
+// ---- backward ----------------------------------------------------------------------------------------------------
+
+double Transformer::forward_backward(const Batch& batch, double scale) {
+    CHECK(train_ != Train::nothing, "this model was loaded without gradients");
+    CHECK(batch.targets.size() == batch.rows.size(), "%zu rows are scored against %zu targets", batch.rows.size(),
+          batch.targets.size());
+    Pass pass = begin(batch, true);
+    forward(pass);
+    const double loss = score(pass, nullptr, scale);
+
+    const int64_t N = pass.N, M = pass.M, C = config_.channels;
+    const Tensor* dnorm_weight = grads_.find("model.norm.weight");
+    // forward: normed = rmsnorm(picked), picked = x_last[rows]
+    kernels_->zero(dpicked_, static_cast<size_t>(M * C) * sizeof(real));
+    kernels_->rmsnorm_backward(dpicked_, dnorm_weight == nullptr ? nullptr : dnorm_weight->data, dnormed_, picked_,
+                               weights_.at("model.norm.weight").data, rstd_, M, C);
+    kernels_->zero(dx_, static_cast<size_t>(N * C) * sizeof(real));
+    kernels_->scatter_add_rows(dx_, dpicked_, pass.rows, M, C);
+    for (int64_t l = config_.layers - 1; l >= 0; l--) {
+        note(format("layers.%lld.dout", static_cast<long long>(l)), dx_, {N, C});
+        block_backward(l, pass);
+    }
+    if (train_ == Train::everything) {
+        // forward: x_0 = E[ids]
+        note("dembed", dx_, {N, C});
+        kernels_->scatter_add_rows(grads_.at("model.embed_tokens.weight").data, dx_, pass.ids, N, C);
+    }
+    return loss;
+}
+
+// dx_ holds the gradient of the layer's output and is turned into that of its input.
+void Transformer::block_backward(int64_t l, const Pass& pass) {
+    const Block& w = blocks_[static_cast<size_t>(l)];
+    const Acts& a = acts_[static_cast<size_t>(l)];
+    const int64_t N = pass.N, C = config_.channels, NH = config_.heads, NKV = config_.kv_heads;
+    const int64_t HS = config_.head_size, F = config_.ffn;
+    const std::string p = format("layers.%lld.", static_cast<long long>(l));
+
+    // forward: x_next = mid + D(act), act = silu(G n2) * (U n2), n2 = rmsnorm(mid)
+    linear_backward(*kernels_, w.down, dact_, dlow_, dx_, a.act, a.low_down, N, false);
+    kernels_->swiglu_backward(dgate_, dup_, dact_, a.gate, a.up, N * F);
+    linear_backward(*kernels_, w.gate, dnorm_, dlow_, dgate_, a.n2, a.low_gate, N, false);
+    linear_backward(*kernels_, w.up, dnorm_, dlow_, dup_, a.n2, a.low_up, N, true);
+    kernels_->rmsnorm_backward(dx_, w.dnorm2, dnorm_, a.mid, w.norm2, a.rstd2, N, C);
+    note(p + "dact", dact_, {N, F});
+    note(p + "dmid", dx_, {N, C});
+
+    // forward: mid = x + O(att), att = attention(rope(Q n1), rope(K n1), V n1), n1 = rmsnorm(x)
+    linear_backward(*kernels_, w.o, datt_, dlow_, dx_, a.att, a.low_o, N, false);
+    kernels_->attention_backward(dq_, dk_, dv_, datt_, a.q, a.k, a.v, a.att, a.lse, pass.seq, NH, NKV, HS);
+    kernels_->rope(dq_, rope_table_.data(), pass.positions, N, NH, HS, true);
+    kernels_->rope(dk_, rope_table_.data(), pass.positions, N, NKV, HS, true);
+    note(p + "dattention", datt_, {N, NH, HS});
+    note(p + "dq", dq_, {N, NH, HS});
+    note(p + "dk", dk_, {N, NKV, HS});
+    note(p + "dv", dv_, {N, NKV, HS});
+    // Below the first layer there is only the embedding: with an adapter nothing there is trained.
+    real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
+    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_, a.n1, a.low_q, N, false);
+    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_, a.n1, a.low_k, N, true);
+    linear_backward(*kernels_, w.v, dnorm, dlow_, dv_, a.n1, a.low_v, N, true);
+    if (dnorm != nullptr) {
+        kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, a.x, w.norm1, a.rstd1, N, C);
+    }
+}
+
+// ---- generation --------------------------------------------------------------------------------------------------
+
+void Transformer::start_cache(int64_t slots, int64_t capacity) {
+    CHECK(slots * capacity <= INT32_MAX, "a cache of %lld sequences times %lld positions is too large",
+          static_cast<long long>(slots), static_cast<long long>(capacity));
+    if (cache_ != nullptr && slots <= cache_slots_ && capacity <= cache_capacity_) {
+        return;
+    }
+    cache_.reset();
+    cache_ = std::make_unique<Arena>(*kernels_);
+    cache_slots_ = slots;
+    cache_capacity_ = capacity;
+    for (int64_t l = 0; l < config_.layers; l++) {
+        const std::string p = format("layers.%lld.", static_cast<long long>(l));
+        cache_->add(p + "keys", {slots, capacity, config_.kv_heads * config_.head_size});
+        cache_->add(p + "values", {slots, capacity, config_.kv_heads * config_.head_size});
+    }
+    cache_->allocate();
+}
+
+std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
+                                              const std::vector<int32_t>& length) {
+    std::vector<int32_t> cache_rows(batch.ids.size());
+    for (size_t s = 0; s + 1 < batch.seq_start.size(); s++) {
+        CHECK(slot[s] < cache_slots_ && length[s] <= cache_capacity_, "sequence %zu does not fit its cache slot", s);
+        for (int64_t n = batch.seq_start[s]; n < batch.seq_start[s + 1]; n++) {
+            const size_t i = static_cast<size_t>(n);
+            cache_rows[i] = static_cast<int32_t>(slot[s] * cache_capacity_) + batch.positions[i];
+        }
+    }
+    Pass pass = begin(batch, false);
+    pass.slot = slot_.upload(slot);
+    pass.length = length_.upload(length);
+    pass.cache_rows = cache_rows_.upload(cache_rows);
+    forward(pass);
+    const int64_t C = config_.channels, V = config_.vocab;
+    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    int32_t* best = best_.reserve(pass.M);
+    for (int64_t m = 0; m < pass.M; m += kLossChunk) {
+        const int64_t rows = std::min(kLossChunk, pass.M - m);
+        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, weight, rows, V, C, 1, false);
+        kernels_->argmax_rows(best + m, logits_, rows, V);
+    }
+    std::vector<int32_t> out(batch.rows.size());
+    if (!out.empty()) {
+        kernels_->download(out.data(), best, out.size() * sizeof(int32_t));
+    }
+    return out;
+}
+
+void Transformer::note(const std::string& name, const real* data, const std::vector<int64_t>& shape) const {
+    if (trace_) {
+        trace_(name, data, shape);
+    }
+}
+
+} // namespace skintern

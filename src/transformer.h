@@ -1,0 +1,127 @@
+// transformer.h — the Llama/Qwen2 decoder: forward and backward by hand, written once over Kernels.
+//
+//   x_0      = E[ids]                                              token embedding
+//   mid_l    = x_l  + O(attention(rope(Q n), rope(K n), V n))      n  = rmsnorm(x_l)
+//   x_{l+1}  = mid_l + D(silu(G m) * U m)                          m  = rmsnorm(mid_l)
+//   logits   = W rmsnorm(x_L)                                      W  = E when tied
+//
+// Q, K, V, O, G(ate), U(p), D(own) are linear layers with an optional adapter (lora.h). A batch is packed rows: S
+// sequences end to end, no padding. Logits are computed only for the rows that are scored, in chunks; a buffer of all
+// rows times the vocabulary never exists.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "arena.h"
+#include "config.h"
+#include "lora.h"
+#include "rng.h"
+
+namespace skintern {
+
+// Packed rows. The next token is predicted at `rows`; `targets` are the tokens that stand there.
+struct Batch {
+    std::vector<int32_t> ids;                  // (N)
+    std::vector<int32_t> positions;            // (N), from 0 in each sequence
+    std::vector<int64_t> seq_start = {0};      // (S+1)
+    std::vector<int32_t> rows;                 // (M) rows that are scored
+    std::vector<int32_t> targets;              // (M) the token each of them should predict; may be empty for logits
+
+    int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+    int64_t max_length() const;
+    // Appends a sequence whose first token has position `first_position`.
+    void add_sequence(const std::vector<int32_t>& sequence, int64_t first_position = 0);
+};
+
+enum class Train { nothing, adapter, everything };
+
+// Receives every named activation and gradient of a pass, in order of computation.
+using Trace = std::function<void(const std::string& name, const real* data, const std::vector<int64_t>& shape)>;
+
+class Transformer {
+public:
+    // `lora.r` 0: no adapter. Weights and adapter start as zeros; load or initialise them next.
+    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora);
+    ~Transformer();
+
+    const ModelConfig& config() const { return config_; }
+    Kernels& kernels() { return *kernels_; }
+    Arena& weights() { return weights_; } // names of Hugging Face: "model.layers.0.self_attn.q_proj.weight"
+    Arena& adapter() { return adapter_; } // names of PEFT: "base_model.model." + module + ".lora_A.weight"
+    Arena& trained() { return train_ == Train::everything ? weights_ : adapter_; }
+    Arena& grads() { return grads_; } // the tensors of trained()
+
+    // Normal(0, 1/sqrt(IN)), projections into the residual stream divided by sqrt(2L); norms 1, biases 0. With GPT-2's
+    // 0.02 a model this narrow attends almost uniformly for too long (docs/base-model.md).
+    void init_weights(Rng& rng);
+    // A uniform in +-1/sqrt(IN) (PEFT's default), B zero: the adapter starts as no change.
+    void init_adapter(Rng& rng);
+    // Computes with or without the adapter from now on.
+    void use_adapter(bool on);
+
+    // Adds the gradients of scale * sum of losses to grads(); returns the sum of losses.
+    double forward_backward(const Batch& batch, double scale);
+    // Cross-entropy in nats of each scored row, without gradients.
+    std::vector<real> losses(const Batch& batch);
+    // Logits of the scored rows, (M,V), on the host.
+    std::vector<real> logits(const Batch& batch);
+
+    // ---- generation over a key/value cache -----------------------------------------------------------------------
+    void start_cache(int64_t slots, int64_t capacity);
+    // Feeds the batch, whose sequence s continues slot[s] and then fills length[s] positions there; returns the greedy
+    // next token of each scored row.
+    std::vector<int32_t> next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
+                                     const std::vector<int32_t>& length);
+
+    void set_trace(Trace trace) { trace_ = std::move(trace); }
+
+private:
+    struct Block; // parameters of one layer
+    struct Acts;  // activations of one layer
+    struct Pass;  // device copies of a batch, and what kind of pass it is
+
+    Linear make_linear(const std::string& name, int64_t in, int64_t out, bool bias);
+    void register_parameters(const LoraConfig& lora);
+    void bind(Linear& layer);
+    void plan(int64_t N, int64_t M, bool training);
+    Pass begin(const Batch& batch, bool training);
+    void forward(Pass& pass);
+    void block_forward(int64_t l, const Pass& pass);
+    void block_backward(int64_t l, const Pass& pass);
+    double score(const Pass& pass, real* losses, double scale);
+    void grow_rope_table(int64_t positions);
+    void note(const std::string& name, const real* data, const std::vector<int64_t>& shape) const;
+
+    Kernels* kernels_;
+    ModelConfig config_;
+    Train train_;
+    LoraConfig lora_;
+    Arena weights_, adapter_, grads_;
+    std::vector<Block> blocks_;
+    Trace trace_;
+
+    // Set when a pass needs more room than the last one had.
+    std::unique_ptr<Arena> activations_;
+    std::vector<Acts> acts_; // one a layer in training, one for all otherwise
+    int64_t planned_rows_ = 0, planned_scored_ = 0;
+    bool planned_training_ = false;
+
+    // Buffers shared by all layers, named in plan().
+    real *x_last_ = nullptr, *picked_ = nullptr, *normed_ = nullptr, *rstd_ = nullptr, *logits_ = nullptr;
+    real *losses_ = nullptr, *dnormed_ = nullptr, *dpicked_ = nullptr, *dx_ = nullptr, *dnorm_ = nullptr;
+    real *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr, *datt_ = nullptr;
+    real *dact_ = nullptr, *dgate_ = nullptr, *dup_ = nullptr, *dlow_ = nullptr;
+
+    Buffer<int32_t> ids_, positions_, rows_, targets_, slot_, length_, cache_rows_, best_;
+    Buffer<int64_t> seq_start_;
+    Buffer<real> rope_table_; // (P,HS)
+    int64_t rope_positions_ = 0;
+
+    std::unique_ptr<Arena> cache_; // keys and values of each layer, (slots,capacity,NKV*HS)
+    int64_t cache_slots_ = 0, cache_capacity_ = 0;
+};
+
+} // namespace skintern

@@ -1,0 +1,116 @@
+#!/bin/sh
+# The program from outside: exit codes, one clear sentence for bad input, files that are whole or not there, and a run
+# that is killed and continues. Prints "ok <what>" or "not ok <what>" for each check.
+set -u
+skintern=${SKINTERN:-./skintern}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+ok() { echo "ok $1"; }
+not_ok() {
+    echo "not ok $1"
+    sed 's/^/    /' "$work/err"
+}
+
+# expect STATUS WORDS WHAT COMMAND...: the exit status, and words that stand in what it says.
+expect() {
+    status=$1
+    words=$2
+    what=$3
+    shift 3
+    "$@" > "$work/out" 2> "$work/err"
+    got=$?
+    if [ "$got" -eq "$status" ] && cat "$work/out" "$work/err" | grep -qF -- "$words"; then
+        ok "$what"
+    else
+        echo "exit status $got, expected $status with: $words" >> "$work/err"
+        not_ok "$what"
+    fi
+}
+
+# A run small enough for a test: four families, a few rows, the shipped base model.
+small() {
+    "$skintern" reproduce --tasks world_facts,world_prices,boolean_expressions,navigate --train 10 --validation 1 \
+        --test 2 --epochs 1.2 --batch-size 8 --shots 3 --max-new-tokens 24 --save-steps 1 "$@"
+}
+
+# ---- usage and bad input -----------------------------------------------------------------------------------------
+
+expect 0 "reproduce" "help names the subcommands" "$skintern" --help
+expect 2 "--nonsense" "an unknown option is a usage error" "$skintern" --nonsense
+expect 2 "stages" "a value of the wrong kind is a usage error" "$skintern" reproduce --stages many
+expect 1 "linaer" "an unknown schedule is named" "$skintern" --dry-run --schedule linaer
+expect 1 "no method \"magic\"" "an unknown method is named" "$skintern" --methods magic --out "$work/m"
+expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling --out "$work/d"
+expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu
+expect 1 "bf16" "an unknown dtype is named" "$skintern" check --dtype bf16
+expect 1 "/proc/nowhere" "an output folder that cannot be made is named" "$skintern" data --out /proc/nowhere
+expect 1 "missing/config.json" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
+expect 1 "examples leave none" "more examples than rows is refused" \
+    "$skintern" reproduce --tasks navigate,world_facts --train 4 --validation 1 --test 1 --out "$work/shots" \
+    --methods skintern
+printf '{"task_name":"t","instruction":"q","output":"a"}\n{"task_name":"t","instruc' > "$work/cut.jsonl"
+expect 1 "cut.jsonl:2" "a damaged JSONL row is named by its line" \
+    "$skintern" train --model data/base --data "$work/cut.jsonl" --out "$work/t"
+printf '{"task_name":"t","instruction":"q","output":"a","response":"r"}\n' > "$work/one.jsonl"
+expect 1 "cutoff-len 3" "rows longer than the cut-off are counted, and none left is an error" \
+    "$skintern" train --model data/base --data "$work/one.jsonl" --cutoff-len 3 --out "$work/t"
+printf '{"ids":[1,2],"labels":[1]}\n' > "$work/ids.jsonl"
+expect 1 "ids.jsonl:1" "labels that do not match their ids are named by line" \
+    "$skintern" train --model data/base --tokens "$work/ids.jsonl" --out "$work/t"
+expect 1 "\"x\"" "a token id that is none is named" "$skintern" generate --model data/base --ids "1 x" --print-ids
+expect 1 "99999" "a token outside the vocabulary is named" \
+    "$skintern" logits --model data/base --ids "99999" --out "$work/l.npy"
+printf 'stages = 3\nschedule = "exp"\n' > "$work/run.toml"
+expect 0 "skintern             3" "a --config file sets options" "$skintern" --dry-run --config "$work/run.toml"
+expect 0 "skintern             2" "the command line wins over the file" \
+    "$skintern" --dry-run --config "$work/run.toml" --stages 2
+
+# ---- what works ----------------------------------------------------------------------------------------------------
+
+expect 0 "agree with the reference" "this machine's kernels agree with the reference" "$skintern" check
+expect 0 "67%" "the dry run prints the schedule" "$skintern" --dry-run
+expect 0 "flops" "flops of a question" "$skintern" flops --model data/base --prompt-tokens 100 --new-tokens 20
+expect 0 "" "text to ids" "$skintern" tokenize --model data/base --text "Therefore, the answer is 12."
+expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5
+expect 0 "train.jsonl" "data in a folder" "$skintern" data --tasks navigate --train 3 --test 2 --out "$work/data"
+"$skintern" data --tasks navigate --train 3 --test 2 --out "$work/again" > /dev/null
+if diff -r "$work/data" "$work/again" > "$work/err"; then
+    ok "the same seed gives the same data"
+else
+    not_ok "the same seed gives the same data"
+fi
+
+# ---- a run, killed and continued -----------------------------------------------------------------------------------
+
+small --out "$work/whole" > "$work/out" 2> "$work/err"
+if [ $? -eq 0 ] && [ -s "$work/whole/results.json" ] && grep -q skintern "$work/out"; then
+    ok "a small run ends with a table, results.json and report.html"
+else
+    not_ok "a small run ends with a table, results.json and report.html"
+fi
+
+# Kills the program again and again, each time a little later, until a run gets through.
+delay=1
+small --out "$work/killed" > "$work/out" 2> "$work/err" &
+while :; do
+    pid=$!
+    sleep $delay
+    if ! kill -KILL $pid 2> /dev/null; then
+        break
+    fi
+    wait $pid 2> /dev/null
+    delay=$((delay + 2))
+    small --out "$work/killed" --resume > "$work/out" 2> "$work/err" &
+done
+wait
+if diff -r "$work/whole" "$work/killed" > "$work/err" 2>&1; then
+    ok "a run that is killed and resumed ends with the same bits"
+else
+    not_ok "a run that is killed and resumed ends with the same bits"
+fi
+
+expect 1 "epochs" "a run is not resumed with other settings" small --out "$work/whole" --resume --epochs 3
+expect 0 "skintern" "a report can be made again" "$skintern" report "$work/whole"
+printf 'garbage\n' >> "$work/whole/seed-1/skintern/eval/test.jsonl"
+expect 1 "test.jsonl" "a damaged log is named" "$skintern" report "$work/whole"

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
+# A test is one Catch2 test case, or one check of tests/cli.sh.
+set -u
+build=${BUILD:-build}
+passed=0
+failed=0
+
+for binary in "$build/tests/unit" "$build/tests/gradients"; do
+    echo "== $binary"
+    "$binary" --reporter console > "$build/tests/log" 2>&1
+    status=$?
+    grep -v '^=*$' "$build/tests/log" | tail -n 40
+    cases=$("$binary" --list-test-names-only 2> /dev/null | grep -c .)
+    wrong=$(sed -n 's/^test cases:.*| *\([0-9]*\) failed.*/\1/p' "$build/tests/log")
+    if [ "$status" -eq 0 ]; then
+        wrong=0
+    elif [ -z "$wrong" ]; then
+        wrong=1 # it crashed before it could count
+    fi
+    failed=$((failed + wrong))
+    passed=$((passed + cases - wrong))
+done
+
+echo "== tests/cli.sh"
+sh tests/cli.sh > "$build/tests/cli.log" 2>&1
+grep -v '^ok ' "$build/tests/cli.log"
+passed=$((passed + $(grep -c '^ok ' "$build/tests/cli.log")))
+failed=$((failed + $(grep -c '^not ok ' "$build/tests/cli.log")))
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

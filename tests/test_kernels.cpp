@@ -1,0 +1,998 @@
+// test_kernels.cpp — every fast backend of this machine against the textbook loops of kernels/reference.cpp.
+//
+// Backends are what make_kernels gives for each instruction set and each matmul; one that this build or
+// processor lacks is skipped by name. Every op runs at odd shapes and at shapes that cross the blocks of a
+// fast kernel, twice on one thread and once on two (all the same bits), on tensors that are fenced by guard
+// elements and not aligned.
+//
+// Tolerances. u = 2^-24 is the unit roundoff of float: one rounding moves a value by at most u of it. A sum
+// of n terms, each rounded, in any order, with or without fused multiply-add, is off by at most
+//   (n + roundings per term) u sum_i |term_i|                 (Higham 2002, section 3.1, to first order in u)
+// so each test counts roundings, and takes the sum of magnitudes from the same op on absolute values. The
+// reference sums in double and adds one rounding of its own. NaN is a failure: comparisons read !(diff <=
+// tolerance).
+#include "test.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+#include "rng.h"
+
+using namespace skintern;
+
+#ifdef __SANITIZE_ADDRESS__
+// The address sanitizer is to return nullptr for an impossible allocation, as the system does, instead of
+// aborting.
+extern "C" const char* __asan_default_options() {
+    return "allocator_may_return_null=1";
+}
+#endif
+
+namespace {
+
+static_assert(sizeof(real) == sizeof(float), "these tests count the roundings of float");
+
+constexpr double kU = 0x1.0p-24;
+constexpr real kNan = std::numeric_limits<real>::quiet_NaN();
+
+using Vector = std::vector<real>;
+using Outputs = std::vector<Vector>;
+
+// ---- backends ---------------------------------------------------------------------------------------------
+
+struct Backend {
+    std::string label;
+    bool library; // a library multiplies matrices; every other op is that of the same isa with matmul own
+    std::unique_ptr<Kernels> one; // one thread
+    std::unique_ptr<Kernels> two; // two threads
+};
+
+std::vector<Backend> make_backends() {
+    std::vector<Backend> backends;
+    for (const std::string matmul : {"own", "openblas"}) {
+        for (const std::string isa : {"portable", "avx2", "avx512"}) {
+            KernelOptions options{"cpu", isa, matmul, 1};
+            const std::string label = "isa " + isa + ", matmul " + matmul;
+            try {
+                Backend backend{label, matmul != "own", make_kernels(options), nullptr};
+                options.threads = 2;
+                backend.two = make_kernels(options);
+                backends.push_back(std::move(backend));
+            } catch (const Error& error) {
+                std::fprintf(stderr, "test_kernels: skipped %s: %s\n", label.c_str(), error.what());
+            }
+        }
+    }
+    return backends;
+}
+
+const std::vector<Backend>& backends() {
+    static const std::vector<Backend> all = make_backends();
+    return all;
+}
+
+Kernels& reference() {
+    static const std::unique_ptr<Kernels> kernels = make_reference_kernels();
+    return *kernels;
+}
+
+// Runs `test` on the reference and on every backend of our own, for what must hold of each by itself.
+void for_each_backend(const std::function<void(Kernels&)>& test) {
+    test(reference());
+    for (const Backend& backend : backends()) {
+        if (!backend.library) {
+            INFO(backend.label);
+            test(*backend.two);
+        }
+    }
+}
+
+// ---- tensors ----------------------------------------------------------------------------------------------
+
+// A tensor in the memory of a backend with guard elements at both ends. Their number is odd, so that the
+// tensor does not start on a vector boundary; their bytes are a float no op makes by chance.
+template <typename T>
+class Buffer {
+public:
+    Buffer(Kernels& kernels, const std::vector<T>& values) : kernels_(kernels), size_(values.size()) {
+        std::vector<T> all(size_ + 2 * kGuard);
+        std::memset(all.data(), kGuardByte, all.size() * sizeof(T));
+        std::copy(values.begin(), values.end(), all.begin() + kGuard);
+        memory_ = static_cast<T*>(kernels_.alloc(all.size() * sizeof(T)));
+        kernels_.upload(memory_, all.data(), all.size() * sizeof(T));
+    }
+    ~Buffer() { kernels_.free(memory_); }
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+
+    T* data() { return memory_ + kGuard; }
+
+    // The values. Fails when something was written beside them.
+    std::vector<T> read() const {
+        std::vector<T> all(size_ + 2 * kGuard);
+        kernels_.download(all.data(), memory_, all.size() * sizeof(T));
+        std::vector<unsigned char> guard(kGuard * sizeof(T), kGuardByte);
+        REQUIRE(std::memcmp(all.data(), guard.data(), guard.size()) == 0);
+        REQUIRE(std::memcmp(all.data() + kGuard + size_, guard.data(), guard.size()) == 0);
+        return {all.begin() + kGuard, all.end() - kGuard};
+    }
+
+private:
+    static constexpr size_t kGuard = 37;
+    static constexpr unsigned char kGuardByte = 0x5a;
+    Kernels& kernels_;
+    size_t size_;
+    T* memory_;
+};
+
+using Reals = Buffer<real>;
+using Ints = Buffer<int32_t>;
+
+// Packed sequences of the given lengths.
+struct Packed {
+    Packed(Kernels& kernels, const std::vector<int64_t>& lengths) : start_(kernels, offsets(lengths)) {
+        seq.start = start_.data();
+        seq.count = int64_t(lengths.size());
+        seq.max_length = lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end());
+    }
+    static std::vector<int64_t> offsets(const std::vector<int64_t>& lengths) {
+        std::vector<int64_t> start = {0};
+        for (const int64_t length : lengths) {
+            start.push_back(start.back() + length);
+        }
+        return start;
+    }
+    Sequences seq;
+
+private:
+    Buffer<int64_t> start_;
+};
+
+// Uniform in [-1, 1], so that a product of two has magnitude at most 1.
+Vector random_vector(Rng& rng, int64_t n) {
+    Vector x(n);
+    for (real& value : x) {
+        value = real(2.0 * rng.uniform() - 1.0);
+    }
+    return x;
+}
+
+Vector nans(int64_t n) {
+    return Vector(n, kNan);
+}
+
+Vector absolute(Vector x) {
+    for (real& value : x) {
+        value = std::fabs(value);
+    }
+    return x;
+}
+
+// factor * |x|
+Vector scaled(double factor, const Vector& x) {
+    Vector y(x.size());
+    for (size_t i = 0; i < x.size(); i++) {
+        y[i] = real(factor * std::fabs(x[i]));
+    }
+    return y;
+}
+
+Vector slice(const Vector& x, int64_t from, int64_t to) {
+    return {x.begin() + from, x.begin() + to};
+}
+
+// ---- comparisons ------------------------------------------------------------------------------------------
+
+// "" when |got - expected| <= tolerance for every element, else the first that is not. One tolerance may
+// stand for all.
+std::string mismatch(const Vector& got, const Vector& expected, const Vector& tolerance) {
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); i++) {
+        const double allowed = tolerance.size() == 1 ? tolerance[0] : tolerance[i];
+        if (!(std::fabs(double(got[i]) - double(expected[i])) <= allowed)) {
+            return format("element %zu of %zu: %.9g instead of %.9g, tolerance %.3g", i, got.size(), got[i],
+                          expected[i], allowed);
+        }
+    }
+    return "";
+}
+
+bool same_bits(const Vector& a, const Vector& b) {
+    return a.size() == b.size() &&
+           (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(real)) == 0);
+}
+
+bool same_bits(const Outputs& a, const Outputs& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                      [](const Vector& x, const Vector& y) { return same_bits(x, y); });
+}
+
+// Runs an op with the given kernels on tensors of its own and reads all outputs.
+using Op = std::function<Outputs(Kernels&)>;
+
+// Every backend computes what the reference computes, and always the same bits. A tolerance for each output.
+// A library takes part in matmul only, and is not asked for the same bits with another number of threads:
+// OpenBLAS adds in another order then.
+void require_like_reference(const Op& op, const Outputs& tolerance, bool is_matmul = false) {
+    const Outputs expected = op(reference());
+    REQUIRE(expected.size() == tolerance.size());
+    for (const Backend& backend : backends()) {
+        if (backend.library && !is_matmul) {
+            continue;
+        }
+        INFO(backend.label);
+        const Outputs got = op(*backend.one);
+        for (size_t o = 0; o < expected.size(); o++) {
+            INFO("output " << o);
+            REQUIRE(mismatch(got[o], expected[o], tolerance[o]) == "");
+        }
+        REQUIRE(same_bits(op(*backend.one), got)); // again
+        const Outputs shared = op(*backend.two);   // by two threads
+        for (size_t o = 0; o < expected.size(); o++) {
+            REQUIRE(mismatch(shared[o], expected[o], tolerance[o]) == "");
+        }
+        REQUIRE((backend.library || same_bits(shared, got)));
+    }
+}
+
+// Position encodings of P positions with arbitrary angles.
+Vector random_rotations(Rng& rng, int64_t P, int64_t HS) {
+    Vector cos_sin(P * HS);
+    for (int64_t p = 0; p < P; p++) {
+        for (int64_t i = 0; i < HS / 2; i++) {
+            const double angle = 6.0 * rng.uniform();
+            cos_sin[p * HS + i] = real(std::cos(angle));
+            cos_sin[p * HS + HS / 2 + i] = real(std::sin(angle));
+        }
+    }
+    return cos_sin;
+}
+
+std::vector<int32_t> random_ints(Rng& rng, int64_t n, int64_t below) {
+    std::vector<int32_t> x(n);
+    for (int32_t& value : x) {
+        value = int32_t(rng.below(below));
+    }
+    return x;
+}
+
+const std::vector<std::pair<int64_t, int64_t>> kRowShapes = {{1, 1},  {1, 33}, {3, 5},    {5, 17},
+                                                             {17, 3}, {33, 1}, {70, 100}, {9, 576}};
+
+} // namespace
+
+// ---- backends and memory ----------------------------------------------------------------------------------
+
+TEST_CASE("the portable backend is always there", "[kernels]") {
+    REQUIRE(!backends().empty());
+    REQUIRE(backends()[0].label == "isa portable, matmul own");
+}
+
+TEST_CASE("make_kernels refuses what it does not know", "[kernels]") {
+    REQUIRE_THROWS_AS(make_kernels({"toaster", "auto", "own", 1}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "avx1024", "own", 1}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "abacus", 1}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "own", -1}), Error);
+    REQUIRE(make_kernels({"reference", "auto", "own", 1})->name() == reference().name());
+}
+
+TEST_CASE("memory is zeroed, aligned, copied and refused when there is not enough", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        const Vector x = {1, 2, 3, 4, 5};
+        Vector y(5, kNan);
+        real* a = static_cast<real*>(kernels.alloc(5 * sizeof(real)));
+        real* b = static_cast<real*>(kernels.alloc(5 * sizeof(real)));
+        REQUIRE(reinterpret_cast<uintptr_t>(a) % 64 == 0);
+        kernels.download(y.data(), a, 5 * sizeof(real));
+        REQUIRE(y == Vector(5, 0));
+        kernels.upload(a, x.data(), 5 * sizeof(real));
+        kernels.copy(b, a, 5 * sizeof(real));
+        kernels.zero(b, 2 * sizeof(real));
+        kernels.download(y.data(), b, 5 * sizeof(real));
+        REQUIRE(y == Vector{0, 0, 3, 4, 5});
+        kernels.free(a);
+        kernels.free(b);
+        kernels.free(nullptr);
+        kernels.free(kernels.alloc(0));
+        REQUIRE_THROWS_AS(kernels.alloc(SIZE_MAX), Error);
+        REQUIRE_THROWS_AS(kernels.alloc(SIZE_MAX / 2), Error);
+    });
+}
+
+// ---- matrix products --------------------------------------------------------------------------------------
+
+namespace {
+
+void require_matmul(int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) {
+    for (const Layout layout : {Layout::nt, Layout::nn, Layout::tn}) {
+        INFO(format("layout %d, M %d, N %d, K %d, alpha %g, accumulate %d", int(layout), int(M), int(N),
+                    int(K), alpha, accumulate));
+        Rng rng(1, "matmul");
+        const Vector a = random_vector(rng, M * K);
+        const Vector b = random_vector(rng, K * N);
+        const Vector before = accumulate ? random_vector(rng, M * N) : nans(M * N);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            Reals out_(kernels, before), a_(kernels, a), b_(kernels, b);
+            kernels.matmul(layout, out_.data(), a_.data(), b_.data(), M, N, K, alpha, accumulate);
+            return {out_.read()};
+        };
+        // K terms of one product each, times alpha, plus what was there: K + 3 roundings of
+        // |before| + |alpha| sum_k |a_mk b_kn|, which is the same op on absolute values.
+        Vector magnitude = absolute(before);
+        const Vector a_abs = absolute(a);
+        const Vector b_abs = absolute(b);
+        reference().matmul(layout, magnitude.data(), a_abs.data(), b_abs.data(), M, N, K, std::fabs(alpha),
+                           accumulate);
+        require_like_reference(op, {scaled((double(K) + 3.0) * kU, magnitude)}, true);
+    }
+}
+
+} // namespace
+
+TEST_CASE("matmul agrees with the reference at odd shapes and across blocks", "[kernels]") {
+    struct Shape {
+        int64_t M, N, K;
+    };
+    const std::vector<Shape> shapes = {
+        {1, 1, 1},     {1, 33, 5},    {3, 5, 17},    {5, 3, 33},      {17, 1, 3},
+        {33, 17, 5},   {64, 64, 64},  {70, 100, 65}, {1, 192, 513},   {2, 100, 600},
+        {65, 33, 700}, {5, 1100, 40}, {520, 9, 30},  {70, 192, 512},
+    };
+    for (const Shape& s : shapes) {
+        require_matmul(s.M, s.N, s.K, 1, false);
+        require_matmul(s.M, s.N, s.K, 1, true);
+    }
+    require_matmul(17, 33, 70, real(0.7), false);
+    require_matmul(33, 17, 600, real(-2.5), true);
+}
+
+TEST_CASE("matmul agrees with the reference at every remainder of a block", "[kernels]") {
+    for (int64_t i = 1; i <= 70; i++) {
+        require_matmul(i, 37, 19, 1, false);
+        require_matmul(7, i, 19, 1, true);
+        require_matmul(5, 37, i, real(0.5), false);
+    }
+}
+
+TEST_CASE("matmul of nothing: K = 0 is a zero product, M = 0 or N = 0 writes nothing", "[kernels]") {
+    for (const bool accumulate : {false, true}) {
+        require_matmul(3, 5, 0, 1, accumulate);
+        require_matmul(0, 5, 3, 1, accumulate);
+        require_matmul(3, 0, 5, 1, accumulate);
+    }
+}
+
+TEST_CASE("bias ops agree with the reference", "[kernels]") {
+    for (const auto& [N_, C_] : kRowShapes) {
+        const int64_t N = N_, C = C_;
+        INFO(format("N %d, C %d", int(N), int(C)));
+        Rng rng(2, "bias");
+        const Vector x = random_vector(rng, N * C);
+        const Vector bias = random_vector(rng, C);
+        require_like_reference(
+            [&](Kernels& kernels) -> Outputs {
+                Reals out(kernels, x), bias_(kernels, bias);
+                kernels.bias_forward(out.data(), bias_.data(), N, C);
+                return {out.read()};
+            },
+            {{0}});                        // one addition, rounded as IEEE 754 says
+        Vector magnitude = absolute(bias); // N + 1 terms
+        reference().bias_backward(magnitude.data(), absolute(x).data(), N, C);
+        require_like_reference(
+            [&](Kernels& kernels) -> Outputs {
+                Reals dbias(kernels, bias), dout(kernels, x);
+                kernels.bias_backward(dbias.data(), dout.data(), N, C);
+                return {dbias.read()};
+            },
+            {scaled((double(N) + 2.0) * kU, magnitude)});
+    }
+}
+
+// ---- moving rows ------------------------------------------------------------------------------------------
+
+TEST_CASE("gather, scatter and scatter_add move rows exactly", "[kernels]") {
+    for (const auto& [M_, C_] : kRowShapes) {
+        const int64_t M = M_, C = C_;
+        INFO(format("M %d, C %d", int(M), int(C)));
+        Rng rng(3, "rows");
+        const Vector table = random_vector(rng, (M + 2) * C);
+        const Vector inp = random_vector(rng, M * C);
+        const std::vector<int32_t> repeated = random_ints(rng, M, M / 3 + 1);
+        std::vector<int32_t> different(M + 2);
+        for (size_t i = 0; i < different.size(); i++) {
+            different[i] = int32_t(i);
+        }
+        rng.shuffle(different);
+        different.resize(M);
+        require_like_reference(
+            [&](Kernels& kernels) -> Outputs {
+                Reals gathered(kernels, nans(M * C)), scattered(kernels, table), added(kernels, table);
+                Reals table_(kernels, table), inp_(kernels, inp);
+                Ints repeated_(kernels, repeated), different_(kernels, different);
+                kernels.gather_rows(gathered.data(), table_.data(), repeated_.data(), M, C);
+                kernels.scatter_rows(scattered.data(), inp_.data(), different_.data(), M, C);
+                kernels.scatter_add_rows(added.data(), inp_.data(), repeated_.data(), M, C);
+                return {gathered.read(), scattered.read(), added.read()};
+            },
+            {{0}, {0}, {0}}); // copies, and sums in the order of m
+    }
+}
+
+// ---- normalisation, rotation, activation ------------------------------------------------------------------
+
+TEST_CASE("rmsnorm ops agree with the reference", "[kernels]") {
+    for (const auto& [N_, C_] : kRowShapes) {
+        const int64_t N = N_, C = C_;
+        INFO(format("N %d, C %d", int(N), int(C)));
+        Rng rng(4, "rmsnorm");
+        const Vector inp = random_vector(rng, N * C), dout = random_vector(rng, N * C);
+        const Vector weight = random_vector(rng, C), dweight = random_vector(rng, C);
+        const Vector dinp = random_vector(rng, N * C);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            Reals out(kernels, nans(N * C)), rstd(kernels, nans(N)), inp_(kernels, inp),
+                weight_(kernels, weight);
+            Reals dinp_(kernels, dinp), dinp_frozen(kernels, dinp), dweight_(kernels, dweight),
+                dout_(kernels, dout);
+            kernels.rmsnorm_forward(out.data(), rstd.data(), inp_.data(), weight_.data(), N, C, real(1e-5));
+            kernels.rmsnorm_backward(dinp_.data(), dweight_.data(), dout_.data(), inp_.data(), weight_.data(),
+                                     rstd.data(), N, C);
+            kernels.rmsnorm_backward(dinp_frozen.data(), nullptr, dout_.data(), inp_.data(), weight_.data(),
+                                     rstd.data(), N, C);
+            REQUIRE(same_bits(dinp_frozen.read(), dinp_.read()));
+            return {out.read(), rstd.read(), dinp_.read(), dweight_.read()};
+        };
+        // The mean square has C positive terms, and the root halves their relative error.
+        const double norm_roundings = double(C) / 2.0 + 8.0;
+        const Outputs expected = op(reference());
+        Vector dinp_magnitude = absolute(dinp), dweight_magnitude = absolute(dweight);
+        for (int64_t n = 0; n < N; n++) {
+            // forward: dinp += rstd (dnorm - norm mean(dnorm norm)) with norm = inp rstd, dnorm = dout weight
+            const double rstd = expected[1][n];
+            double mean = 0.0;
+            for (int64_t c = 0; c < C; c++) {
+                mean += std::fabs(dout[n * C + c] * weight[c] * inp[n * C + c]) * rstd / double(C);
+            }
+            for (int64_t c = 0; c < C; c++) {
+                const double norm = std::fabs(inp[n * C + c]) * rstd;
+                dinp_magnitude[n * C + c] +=
+                    real(rstd * (std::fabs(dout[n * C + c] * weight[c]) + norm * mean));
+                dweight_magnitude[c] += real(std::fabs(dout[n * C + c]) * norm);
+            }
+        }
+        // Each factor norm and rstd brings norm_roundings; there are at most three. The mean has C terms.
+        require_like_reference(op, {scaled(norm_roundings * kU, expected[0]),
+                                    scaled(norm_roundings * kU, expected[1]),
+                                    scaled((3.0 * norm_roundings + double(C) + 8.0) * kU, dinp_magnitude),
+                                    scaled((norm_roundings + double(N) + 4.0) * kU, dweight_magnitude)});
+    }
+}
+
+TEST_CASE("rope agrees with the reference, and its inverse undoes it", "[kernels]") {
+    struct Shape {
+        int64_t N, NH, HS;
+    };
+    for (const Shape s : {Shape{1, 1, 2}, {3, 5, 6}, {17, 1, 34}, {5, 3, 10}, {70, 3, 64}, {33, 9, 16}}) {
+        INFO(format("N %d, NH %d, HS %d", int(s.N), int(s.NH), int(s.HS)));
+        Rng rng(5, "rope");
+        const int64_t P = 33;
+        const Vector cos_sin = random_rotations(rng, P, s.HS);
+        const std::vector<int32_t> positions = random_ints(rng, s.N, P);
+        const Vector x = random_vector(rng, s.N * s.NH * s.HS);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            Reals x_(kernels, x), table(kernels, cos_sin);
+            Ints positions_(kernels, positions);
+            kernels.rope(x_.data(), table.data(), positions_.data(), s.N, s.NH, s.HS, false);
+            const Vector turned = x_.read();
+            kernels.rope(x_.data(), table.data(), positions_.data(), s.N, s.NH, s.HS, true);
+            return {turned, x_.read()};
+        };
+        // Two products and a sum of values up to 1 + 1: three roundings of 2. Turning back doubles that.
+        const Outputs tolerance = {{real(6.0 * kU)}, {real(12.0 * kU)}};
+        require_like_reference(op, tolerance);
+        for_each_backend([&](Kernels& kernels) {
+            REQUIRE(mismatch(op(kernels)[1], x, {real(24.0 * kU)}) ==
+                    ""); // cos^2 + sin^2 is 1 but for 4 roundings
+        });
+    }
+}
+
+TEST_CASE("swiglu ops agree with the reference, in place and where exp overflows", "[kernels]") {
+    for (const int64_t n : {1, 3, 5, 17, 33, 99, 4096, 100003}) {
+        INFO(format("n %d", int(n)));
+        Rng rng(6, "swiglu");
+        Vector gate = random_vector(rng, n);
+        for (int64_t i = 0; i < n; i++) {
+            gate[i] *= 20;
+        }
+        const Vector extremes = {0, -0.0f, 88, -88, 89, -89, 104, -104, 1e4f, -1e4f, 1e30f, -1e30f};
+        std::copy_n(extremes.begin(), std::min<int64_t>(n, int64_t(extremes.size())), gate.begin());
+        const Vector up = random_vector(rng, n), dout = random_vector(rng, n);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            Reals out(kernels, nans(n)), gate_(kernels, gate), up_(kernels, up), dout_(kernels, dout);
+            Reals dgate(kernels, nans(n)), dup(kernels, nans(n));
+            kernels.swiglu_forward(out.data(), gate_.data(), up_.data(), n);
+            kernels.swiglu_backward(dgate.data(), dup.data(), dout_.data(), gate_.data(), up_.data(), n);
+            kernels.swiglu_backward(gate_.data(), up_.data(), dout_.data(), gate_.data(), up_.data(), n);
+            REQUIRE(same_bits(gate_.read(), dgate.read()));
+            REQUIRE(same_bits(up_.read(), dup.read()));
+            return {out.read(), dgate.read(), dup.read()};
+        };
+        // sigmoid is an exp (right to 4 u), a sum and a quotient; products follow: 16 roundings at most.
+        // Where exp leaves the range of float the result is below the smallest normal float times |gate|.
+        const auto tolerance = [&](const Vector& magnitude) {
+            Vector t = scaled(16.0 * kU, magnitude);
+            for (int64_t i = 0; i < n; i++) {
+                t[i] += 1e-35f;
+            }
+            return t;
+        };
+        const Outputs expected = op(reference());
+        // dgate = dout up sigma (1 + gate (1 - sigma)): the two terms may cancel, and a sigma near 1 is still
+        // off by roundings of 1 after it is subtracted from 1, so the magnitude of the last factor is 1 +
+        // |gate|.
+        Vector dgate_magnitude(n);
+        for (int64_t i = 0; i < n; i++) {
+            const double sigma = 1.0 / (1.0 + std::exp(-double(gate[i])));
+            dgate_magnitude[i] =
+                real(std::fabs(dout[i] * up[i]) * sigma * (1.0 + std::fabs(double(gate[i]))));
+        }
+        require_like_reference(op,
+                               {tolerance(expected[0]), tolerance(dgate_magnitude), tolerance(expected[2])});
+    }
+}
+
+// ---- attention --------------------------------------------------------------------------------------------
+
+namespace {
+
+struct AttentionCase {
+    std::vector<int64_t> lengths;
+    int64_t NH, NKV, HS;
+
+    int64_t rows() const { return Packed::offsets(lengths).back(); }
+    int64_t longest() const { return *std::max_element(lengths.begin(), lengths.end()); }
+    std::string text() const {
+        return format("N %d, S %d, NH %d, NKV %d, HS %d", int(rows()), int(lengths.size()), int(NH), int(NKV),
+                      int(HS));
+    }
+};
+
+// Sequences of length 0 and 1, one head, grouped heads, head sizes below and above a vector, long enough for
+// blocks.
+const std::vector<AttentionCase> kAttentionCases = {
+    {{1}, 1, 1, 1},          {{5, 1, 17, 3}, 3, 1, 5}, {{3, 0, 1, 1, 5}, 6, 2, 3},      {{17}, 2, 2, 17},
+    {{33, 1, 33}, 5, 5, 33}, {{70}, 9, 3, 64},         {{1, 100, 2, 64, 65}, 4, 2, 16}, {{300, 7}, 3, 1, 32},
+};
+
+struct AttentionInput {
+    AttentionInput(const AttentionCase& c, Rng rng)
+        : q(random_vector(rng, c.rows() * c.NH * c.HS)), k(random_vector(rng, c.rows() * c.NKV * c.HS)),
+          v(random_vector(rng, c.rows() * c.NKV * c.HS)), dout(random_vector(rng, c.rows() * c.NH * c.HS)) {}
+
+    // The rows from .. to-1, as a batch of their own.
+    AttentionInput rows(const AttentionCase& c, int64_t from, int64_t to) const {
+        AttentionInput part = *this;
+        part.q = slice(q, from * c.NH * c.HS, to * c.NH * c.HS);
+        part.k = slice(k, from * c.NKV * c.HS, to * c.NKV * c.HS);
+        part.v = slice(v, from * c.NKV * c.HS, to * c.NKV * c.HS);
+        part.dout = slice(dout, from * c.NH * c.HS, to * c.NH * c.HS);
+        return part;
+    }
+    Vector q, k, v, dout;
+};
+
+// Forward and backward: {out, lse, dq, dk, dv}.
+Outputs run_attention(Kernels& kernels, const AttentionCase& c, const AttentionInput& x) {
+    Packed packed(kernels, c.lengths);
+    Reals q(kernels, x.q), k(kernels, x.k), v(kernels, x.v), dout(kernels, x.dout);
+    Reals out(kernels, nans(q.read().size())), lse(kernels, nans(c.rows() * c.NH));
+    Reals dq(kernels, out.read()), dk(kernels, nans(x.k.size())), dv(kernels, nans(x.v.size()));
+    kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed.seq, c.NH, c.NKV,
+                              c.HS);
+    kernels.attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), q.data(), k.data(), v.data(),
+                               out.data(), lse.data(), packed.seq, c.NH, c.NKV, c.HS);
+    return {out.read(), lse.read(), dq.read(), dk.read(), dv.read()};
+}
+
+// Roundings in one probability. A score is a sum of HS products of at most 1, divided by sqrt(HS): off by
+// HS sqrt(HS) u. exp makes an absolute error of its argument a relative one of its result; a probability has
+// that of its score and that of the maximum, above and below the fraction line, and the T terms of the sum
+// below it (twice: an online softmax rescales as it goes). exp itself and the quotients are worth 32 more.
+double probability_roundings(const AttentionCase& c) {
+    return 4.0 * double(c.HS) * std::sqrt(double(c.HS)) + 2.0 * double(c.longest()) + 32.0;
+}
+
+// The sums of attention_backward with every term taken absolute: bounds of the magnitudes of {dq, dk, dv}.
+Outputs backward_magnitudes(const AttentionCase& c, const AttentionInput& x, const Vector& out,
+                            const Vector& lse) {
+    const double scale = 1.0 / std::sqrt(double(c.HS));
+    const std::vector<int64_t> start = Packed::offsets(c.lengths);
+    Outputs d = {Vector(x.q.size()), Vector(x.k.size()), Vector(x.v.size())};
+    for (size_t s = 0; s + 1 < start.size(); s++) {
+        for (int64_t i = start[s]; i < start[s + 1]; i++) {
+            for (int64_t h = 0; h < c.NH; h++) {
+                const int64_t q_at = (i * c.NH + h) * c.HS;
+                for (int64_t j = start[s]; j <= i; j++) {
+                    const int64_t k_at = (j * c.NKV + h / (c.NH / c.NKV)) * c.HS;
+                    double score = 0.0, terms = 0.0; // of dp_ij - dout_i.out_i
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        score += double(x.q[q_at + e]) * double(x.k[k_at + e]) * scale;
+                        terms += std::fabs(x.dout[q_at + e]) *
+                                 (std::fabs(x.v[k_at + e]) + std::fabs(out[q_at + e]));
+                    }
+                    const double p = std::exp(score - double(lse[i * c.NH + h]));
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        d[0][q_at + e] += real(p * terms * scale * std::fabs(x.k[k_at + e]));
+                        d[1][k_at + e] += real(p * terms * scale * std::fabs(x.q[q_at + e]));
+                        d[2][k_at + e] += real(p * std::fabs(x.dout[q_at + e]));
+                    }
+                }
+            }
+        }
+    }
+    return d;
+}
+
+} // namespace
+
+TEST_CASE("attention agrees with the reference, forward and backward", "[kernels]") {
+    for (const AttentionCase& c : kAttentionCases) {
+        INFO(c.text());
+        const AttentionInput x(c, Rng(7, "attention"));
+        const Outputs expected = run_attention(reference(), c, x);
+        const double p = probability_roundings(c);
+        const double T = double(c.longest());
+        // out is a mean of values up to 1, a sum of T terms. A gradient has the roundings of p, those of out
+        // inside dout.out, two sums over HS and one over T rows of each of the heads that share a key.
+        const double d = 2.0 * p + 2.0 * double(c.HS) + T * double(c.NH / c.NKV + 1) + 16.0;
+        const Outputs magnitude = backward_magnitudes(c, x, expected[0], expected[1]);
+        require_like_reference([&](Kernels& kernels) { return run_attention(kernels, c, x); },
+                               {{real((p + T) * kU)},
+                                {real(p * kU)},
+                                scaled(d * kU, magnitude[0]),
+                                scaled(d * kU, magnitude[1]),
+                                scaled(d * kU, magnitude[2])});
+    }
+}
+
+TEST_CASE("packed attention is each sequence by itself, bit for bit", "[kernels]") {
+    for (const AttentionCase& c : kAttentionCases) {
+        INFO(c.text());
+        const AttentionInput x(c, Rng(8, "packed"));
+        const std::vector<int64_t> start = Packed::offsets(c.lengths);
+        for_each_backend([&](Kernels& kernels) {
+            const Outputs packed = run_attention(kernels, c, x);
+            const std::vector<int64_t> width = {c.NH * c.HS, c.NH, c.NH * c.HS, c.NKV * c.HS, c.NKV * c.HS};
+            for (size_t s = 0; s < c.lengths.size(); s++) {
+                const AttentionCase alone = {{c.lengths[s]}, c.NH, c.NKV, c.HS};
+                const Outputs single = run_attention(kernels, alone, x.rows(c, start[s], start[s + 1]));
+                for (size_t o = 0; o < width.size(); o++) {
+                    INFO("sequence " << s << ", output " << o);
+                    REQUIRE(
+                        same_bits(single[o], slice(packed[o], start[s] * width[o], start[s + 1] * width[o])));
+                }
+            }
+        });
+    }
+}
+
+TEST_CASE("attention is causal: later rows and other sequences change no bit of a row", "[kernels]") {
+    const AttentionCase c = {{70, 5}, 4, 2, 16};
+    const AttentionInput x(c, Rng(9, "causal"));
+    for (const int64_t seen : {1, 3, 17, 33, 64, 69}) {
+        AttentionInput changed = x;
+        for (size_t i = seen * c.NKV * c.HS; i < x.k.size(); i++) {
+            changed.k[i] = 30 - x.k[i];
+            changed.v[i] = 1000 + x.v[i];
+        }
+        for_each_backend([&](Kernels& kernels) {
+            const Vector before = run_attention(kernels, c, x)[0];
+            const Vector after = run_attention(kernels, c, changed)[0];
+            const int64_t n = seen * c.NH * c.HS;
+            REQUIRE(same_bits(slice(before, 0, n), slice(after, 0, n)));
+            REQUIRE(!same_bits(slice(before, n, n + c.NH * c.HS), slice(after, n, n + c.NH * c.HS)));
+        });
+    }
+}
+
+TEST_CASE("attention_cached over a prefix fed in pieces is attention_forward", "[kernels]") {
+    const int64_t slots = 3, capacity = 81;
+    const std::vector<int32_t> slot = {2, 0}; // slot 1 is never used
+    const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {68, 0}, {1, 1}};
+    for (AttentionCase c : {AttentionCase{{78, 11}, 1, 1, 1}, {{78, 11}, 3, 1, 5}, {{78, 11}, 6, 2, 64}}) {
+        INFO(c.text());
+        const AttentionInput x(c, Rng(10, "cached"));
+        const std::vector<int64_t> start = Packed::offsets(c.lengths);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            // What is not in the cache yet must not be read: it is NaN.
+            Reals k_cache(kernels, nans(slots * capacity * c.NKV * c.HS));
+            Reals v_cache(kernels, nans(slots * capacity * c.NKV * c.HS));
+            Ints slot_(kernels, slot);
+            std::vector<int32_t> length = {0, 0};
+            Outputs out(2); // of each sequence
+            for (const std::vector<int64_t>& n : pieces) {
+                Vector q, k, v;
+                std::vector<int32_t> rows;
+                for (size_t s = 0; s < 2; s++) {
+                    const AttentionInput piece = x.rows(c, start[s] + length[s], start[s] + length[s] + n[s]);
+                    q.insert(q.end(), piece.q.begin(), piece.q.end());
+                    k.insert(k.end(), piece.k.begin(), piece.k.end());
+                    v.insert(v.end(), piece.v.begin(), piece.v.end());
+                    for (int64_t i = 0; i < n[s]; i++) {
+                        rows.push_back(int32_t(slot[s] * capacity + length[s]++));
+                    }
+                }
+                Reals q_(kernels, q), k_(kernels, k), v_(kernels, v), out_(kernels, nans(q.size()));
+                Ints rows_(kernels, rows), length_(kernels, length);
+                Packed packed(kernels, n);
+                kernels.scatter_rows(k_cache.data(), k_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
+                kernels.scatter_rows(v_cache.data(), v_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
+                kernels.attention_cached(out_.data(), q_.data(), k_cache.data(), v_cache.data(), slot_.data(),
+                                         length_.data(), packed.seq, capacity, c.NH, c.NKV, c.HS);
+                const Vector got = out_.read();
+                out[0].insert(out[0].end(), got.begin(), got.begin() + n[0] * c.NH * c.HS);
+                out[1].insert(out[1].end(), got.begin() + n[0] * c.NH * c.HS, got.end());
+            }
+            out[0].insert(out[0].end(), out[1].begin(), out[1].end());
+            return {out[0]};
+        };
+        const real tolerance = real((probability_roundings(c) + double(c.longest())) * kU);
+        require_like_reference(op, {{tolerance}});
+        for_each_backend([&](Kernels& kernels) {
+            REQUIRE(mismatch(op(kernels)[0], run_attention(kernels, c, x)[0], {2 * tolerance}) == "");
+        });
+    }
+}
+
+TEST_CASE("attention stays finite and right where scores are +-10000", "[kernels]") {
+    // q.k / sqrt(4) = 0.5 * 4 * (+-100) * (+-50) = +-10000, exact in float; the sign is that of q_i times
+    // that of k_j.
+    const AttentionCase c = {{33, 3}, 3, 1, 4};
+    AttentionInput x(c, Rng(11, "extreme"));
+    Rng rng(12, "signs");
+    for (size_t at = 0; at < x.q.size(); at += 4) {
+        std::fill_n(x.q.begin() + at, 4, rng.chance(0.5) ? 100 : -100);
+    }
+    for (size_t at = 0; at < x.k.size(); at += 4) {
+        std::fill_n(x.k.begin() + at, 4, rng.chance(0.5) ? 50 : -50);
+    }
+    const Outputs expected = run_attention(reference(), c, x);
+    // Scores are exact, so out is a mean of at most 33 values. lse is near 10000, where a float is off by up
+    // to 10000 u: that is the relative error of p in the backward pass.
+    const double d = 10000.0 + 33.0 * 3.0 + 16.0;
+    const Outputs magnitude = backward_magnitudes(c, x, expected[0], expected[1]);
+    require_like_reference([&](Kernels& kernels) { return run_attention(kernels, c, x); },
+                           {{real(64.0 * kU)},
+                            {real(2.0 * 10000.0 * kU)},
+                            scaled(4.0 * d * kU, magnitude[0]),
+                            scaled(4.0 * d * kU, magnitude[1]),
+                            scaled(4.0 * d * kU, magnitude[2])});
+}
+
+// ---- loss and optimisation --------------------------------------------------------------------------------
+
+TEST_CASE("cross_entropy agrees with the reference, huge logits included", "[kernels]") {
+    for (const auto& [M_, V_] : kRowShapes) {
+        const int64_t M = M_, V = V_;
+        for (const double size : {1.0, 1e4, 1e30}) {
+            INFO(format("M %d, V %d, logits up to %g", int(M), int(V), size));
+            Rng rng(13, "cross_entropy");
+            Vector logits = random_vector(rng, M * V);
+            for (real& x : logits) {
+                x = real(x * size);
+            }
+            const std::vector<int32_t> target = random_ints(rng, M, V);
+            const real scale = real(0.3);
+            const Op op = [&](Kernels& kernels) -> Outputs {
+                Reals loss(kernels, nans(M)), gradient(kernels, logits), loss_only(kernels, nans(M));
+                Reals logits_(kernels, logits);
+                Ints target_(kernels, target);
+                kernels.cross_entropy(loss.data(), gradient.data(), target_.data(), M, V, scale);
+                kernels.cross_entropy(loss_only.data(), logits_.data(), target_.data(), M, V, 0);
+                REQUIRE(same_bits(loss_only.read(), loss.read()));
+                REQUIRE(same_bits(logits_.read(), logits)); // scale 0 asks for no gradient
+                return {loss.read(), gradient.read()};
+            };
+            // The sum of V exponentials is off by V + 8 roundings, which log makes absolute. Subtracting the
+            // largest logit or the logsumexp from a logit rounds at the size of the logits: to the loss that
+            // is an absolute error, to a probability a relative one, which matters while it is neither 0 nor
+            // 1 (up to size 1e4).
+            const double roundings = double(V) + 8.0 + 4.0 * std::min(size, 1e4);
+            require_like_reference(
+                op, {{real((double(V) + 8.0 + 4.0 * size) * kU)}, {real(scale * roundings * kU)}});
+        }
+    }
+}
+
+TEST_CASE("argmax_rows takes the smallest of equal largest", "[kernels]") {
+    for (const auto& [M_, V_] : kRowShapes) {
+        const int64_t M = M_, V = V_;
+        INFO(format("M %d, V %d", int(M), int(V)));
+        Rng rng(14, "argmax");
+        Vector ties(M * V), negative(M * V);
+        for (int64_t i = 0; i < M * V; i++) {
+            ties[i] = real(rng.below(3)); // nearly always a tie
+            negative[i] = real(-1.0 - rng.uniform());
+        }
+        const Vector equal(M * V, -INFINITY);
+        for_each_backend([&](Kernels& kernels) {
+            for (const Vector& logits : {ties, negative, equal}) {
+                Reals logits_(kernels, logits);
+                Ints out(kernels, std::vector<int32_t>(M, -1));
+                kernels.argmax_rows(out.data(), logits_.data(), M, V);
+                const std::vector<int32_t> got = out.read();
+                for (int64_t m = 0; m < M; m++) {
+                    const auto row = logits.begin() + m * V;
+                    REQUIRE(got[m] == std::max_element(row, row + V) - row); // max_element takes the first
+                }
+            }
+        });
+    }
+}
+
+TEST_CASE("sum_squares sums in double, in a fixed order", "[kernels]") {
+    for (const int64_t n : {0, 1, 3, 5, 17, 33, 100, 4096, 300001}) {
+        INFO(format("n %d", int(n)));
+        Rng rng(15, "sum_squares");
+        const Vector x = random_vector(rng, n);
+        const auto sum = [&](Kernels& kernels) {
+            Reals x_(kernels, x);
+            return kernels.sum_squares(x_.data(), n);
+        };
+        const double expected = sum(reference());
+        for (const Backend& backend : backends()) {
+            INFO(backend.label);
+            const double got = sum(*backend.one);
+            REQUIRE(std::fabs(got - expected) <=
+                    double(n) * 0x1.0p-52 * expected); // squares of floats are exact
+            REQUIRE(sum(*backend.one) == got);
+            REQUIRE(sum(*backend.two) == got);
+        }
+    }
+}
+
+TEST_CASE("adamw agrees with the reference at early and late steps", "[kernels]") {
+    for (const int64_t n : {1, 3, 5, 17, 33, 100003}) {
+        for (const int64_t step : {1, 2, 1000000}) {
+            INFO(format("n %d, step %d", int(n), int(step)));
+            Rng rng(16, "adamw");
+            const Vector param = random_vector(rng, n), grad = random_vector(rng, n),
+                         m = random_vector(rng, n);
+            const Vector v = absolute(random_vector(rng, n));
+            const AdamwStep options = {real(0.01), real(0.9), real(0.999), real(1e-8),
+                                       real(0.1),  real(0.5), step};
+            const Op op = [&](Kernels& kernels) -> Outputs {
+                Reals param_(kernels, param), m_(kernels, m), v_(kernels, v), grad_(kernels, grad);
+                kernels.adamw(param_.data(), m_.data(), v_.data(), grad_.data(), n, options);
+                return {param_.read(), m_.read(), v_.read()};
+            };
+            // m and v are sums of two products: 6 roundings of terms up to 1. The update is a quotient of
+            // them, and its numerator may cancel: 16 roundings of its magnitude with |m| and |g|.
+            const Outputs expected = op(reference());
+            const double c1 = 1.0 - std::pow(double(options.beta1), double(step));
+            const double c2 = 1.0 - std::pow(double(options.beta2), double(step));
+            Vector tolerance(n);
+            for (int64_t i = 0; i < n; i++) {
+                const double terms = 0.9 * std::fabs(m[i]) + 0.1 * 0.5 * std::fabs(grad[i]);
+                const double update = 0.01 * terms / c1 / std::sqrt(double(expected[2][i]) / c2);
+                tolerance[i] = real(16.0 * kU * (std::fabs(param[i]) + update));
+            }
+            require_like_reference(op, {tolerance, {real(6.0 * kU)}, scaled(6.0 * kU, expected[2])});
+        }
+    }
+}
+
+// ---- examples to check by hand ----------------------------------------------------------------------------
+
+TEST_CASE("adamw takes two steps that can be checked by hand", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        Reals p(kernels, {1}), m(kernels, {0}), v(kernels, {0}), grad1(kernels, {0.5}),
+            grad2(kernels, {-0.25});
+        AdamwStep step = {real(0.1), real(0.9), real(0.999), real(1e-8), real(0.01), 1, 1};
+        // g = 0.5: m^ = g and v^ = g^2, so the first update is the sign of g. p = 1 (1 - 0.001) - 0.1
+        kernels.adamw(p.data(), m.data(), v.data(), grad1.data(), 1, step);
+        REQUIRE(std::fabs(double(p.read()[0]) - 0.899) <= 1e-6);
+        REQUIRE(std::fabs(double(m.read()[0]) - 0.05) <= 1e-7);
+        REQUIRE(std::fabs(double(v.read()[0]) - 0.00025) <= 1e-8); // 1 - beta2 has 4 digits left in float
+        // g = 2 (-0.25): m = 0.045 - 0.05, m^ = -0.005 / 0.19; v = 0.00049975, v^ = 0.25 again
+        step.step = 2;
+        step.grad_scale = 2;
+        kernels.adamw(p.data(), m.data(), v.data(), grad2.data(), 1, step);
+        REQUIRE(std::fabs(double(p.read()[0]) - (0.899 * 0.999 + 0.1 * (0.005 / 0.19) / 0.5)) <= 1e-6);
+        REQUIRE(std::fabs(double(m.read()[0]) + 0.005) <= 1e-7);
+        REQUIRE(std::fabs(double(v.read()[0]) - 0.00049975) <= 2e-8);
+    });
+}
+
+TEST_CASE("attention gives the weights 3/4 and 1/4 to scores log 3 and 0", "[kernels]") {
+    // HS = 1, so a score is q k. Two query heads share the keys (1, 0, 0) and the values (4, 8, 12).
+    // Head 0: row 1 has q = log 3: (3*4 + 1*8)/4 = 5.   Row 2 has q = log 2: (2*4 + 8 + 12)/4 = 7.
+    // Head 1: q = 0 everywhere: means of 4; 4, 8; 4, 8, 12.
+    // The second sequence has one row and returns its value.
+    for_each_backend([](Kernels& kernels) {
+        Reals q(kernels, {5, 0, std::log(3.0f), 0, std::log(2.0f), 0, 1, 2}), k(kernels, {1, 0, 0, 7});
+        Reals v(kernels, {4, 8, 12, 9}), out(kernels, nans(8)), lse(kernels, nans(8));
+        Packed packed(kernels, {3, 1});
+        kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed.seq, 2, 1, 1);
+        REQUIRE(mismatch(out.read(), {4, 4, 5, 6, 7, 8, 9, 9}, {1e-5f}) == "");
+        const real log2 = std::log(2.0f), log3 = std::log(3.0f), log4 = std::log(4.0f);
+        REQUIRE(mismatch(lse.read(), {5, 0, log4, log2, log4, log3, 7, 14}, {1e-5f}) == "");
+    });
+}
+
+TEST_CASE("small examples of the other ops can be checked by hand", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        Reals a(kernels, {1, 2, 3, 4}), b(kernels, {5, 6, 7, 8}), product(kernels, nans(4));
+        kernels.matmul(Layout::nn, product.data(), a.data(), b.data(), 2, 2, 2, 1, false);
+        REQUIRE(product.read() == Vector{19, 22, 43, 50}); // 1*5 + 2*7, ...
+        kernels.matmul(Layout::nt, product.data(), a.data(), b.data(), 2, 2, 2, 1, false);
+        REQUIRE(product.read() == Vector{17, 23, 39, 53}); // 1*5 + 2*6, ...
+        kernels.matmul(Layout::tn, product.data(), a.data(), b.data(), 2, 2, 2, 2, true);
+        REQUIRE(product.read() == Vector{17 + 52, 23 + 60, 39 + 76, 53 + 88}); // 2 (1*5 + 3*7), ...
+
+        // mean (1^2 + 7^2) / 2 = 25, so rstd = 1/5
+        Reals x(kernels, {1, 7}), weight(kernels, {10, 5}), out(kernels, nans(2)), rstd(kernels, nans(1));
+        kernels.rmsnorm_forward(out.data(), rstd.data(), x.data(), weight.data(), 1, 2, 0);
+        REQUIRE(mismatch(out.read(), {2, 7}, {1e-6f}) == "");
+        REQUIRE(mismatch(rstd.read(), {0.2f}, {1e-7f}) == "");
+
+        // A quarter turn of elements 0 and 2, none of 1 and 3. Position 1 of a table of two.
+        Reals head(kernels, {1, 2, 3, 4}), cos_sin(kernels, {9, 9, 9, 9, 0, 1, 1, 0});
+        Ints position(kernels, {1});
+        kernels.rope(head.data(), cos_sin.data(), position.data(), 1, 1, 4, false);
+        REQUIRE(head.read() == Vector{-3, 2, 1, 4});
+
+        // softmax(log 1, log 3) = (1/4, 3/4); the target is 0: loss log 4, gradient (1/4 - 1, 3/4) * 2
+        Reals logits(kernels, {0, std::log(3.0f)}), loss(kernels, nans(1));
+        Ints target(kernels, {0});
+        kernels.cross_entropy(loss.data(), logits.data(), target.data(), 1, 2, 2);
+        REQUIRE(mismatch(loss.read(), {std::log(4.0f)}, {1e-6f}) == "");
+        REQUIRE(mismatch(logits.read(), {-1.5f, 1.5f}, {1e-6f}) == "");
+    });
+}
+
+// ---- nothing ----------------------------------------------------------------------------------------------
+
+TEST_CASE("an op of no rows does nothing", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        const Vector kept = {1, 2, 3};
+        Reals none(kernels, {}), weight(kernels, kept), sums(kernels, kept);
+        Ints no_ints(kernels, {});
+        Packed packed(kernels, {}), empty(kernels, {0, 0});
+        real* e = none.data();
+        kernels.bias_forward(e, weight.data(), 0, 3);
+        kernels.bias_backward(sums.data(), e, 0, 3);
+        kernels.gather_rows(e, weight.data(), no_ints.data(), 0, 3);
+        kernels.scatter_rows(sums.data(), e, no_ints.data(), 0, 3);
+        kernels.scatter_add_rows(sums.data(), e, no_ints.data(), 0, 3);
+        kernels.rmsnorm_forward(e, e, e, weight.data(), 0, 3, 0);
+        kernels.rmsnorm_backward(e, sums.data(), e, e, weight.data(), e, 0, 3);
+        kernels.rope(e, weight.data(), no_ints.data(), 0, 1, 2, false);
+        kernels.swiglu_forward(e, e, e, 0);
+        kernels.swiglu_backward(e, e, e, e, e, 0);
+        for (const Sequences seq : {packed.seq, empty.seq}) {
+            kernels.attention_forward(e, e, e, e, e, seq, 4, 2, 3);
+            kernels.attention_backward(e, e, e, e, e, e, e, e, e, seq, 4, 2, 3);
+            Ints slot(kernels, {0, 0}), length(kernels, {0, 0});
+            kernels.attention_cached(e, e, e, e, slot.data(), length.data(), seq, 3, 4, 2, 3);
+        }
+        kernels.cross_entropy(e, e, no_ints.data(), 0, 3, 1);
+        kernels.argmax_rows(no_ints.data(), e, 0, 3);
+        REQUIRE(kernels.sum_squares(e, 0) == 0.0);
+        kernels.adamw(e, e, e, e, 0, {real(0.1), real(0.9), real(0.999), real(1e-8), 0, 1, 1});
+        kernels.copy(e, e, 0);
+        kernels.zero(e, 0);
+        REQUIRE(none.read().empty()); // and nothing beside it was written
+        REQUIRE(no_ints.read().empty());
+        REQUIRE(sums.read() == kept);
+        REQUIRE(weight.read() == kept);
+    });
+}

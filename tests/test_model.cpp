@@ -1,0 +1,286 @@
+// The float model: packed rows, threads, backends, the first optimizer steps, generation, FLOPs.
+#include "test.h"
+
+#include <cmath>
+#include <set>
+
+#include "adamw.h"
+#include "flops.h"
+#include "generate.h"
+#include "kernels.h"
+#include "observed.h"
+#include "transformer.h"
+
+using namespace skintern;
+
+namespace {
+
+ModelConfig small_model() {
+    ModelConfig c;
+    c.layers = 2;
+    c.channels = 40;
+    c.heads = 3;
+    c.kv_heads = 1;
+    c.head_size = 16;
+    c.ffn = 56;
+    c.vocab = 67;
+    c.max_positions = 128;
+    return c;
+}
+
+LoraConfig small_lora() {
+    LoraConfig lora;
+    lora.r = 4;
+    lora.alpha = 8;
+    return lora;
+}
+
+std::unique_ptr<Transformer> make_model(Kernels& kernels, Train train) {
+    auto model = std::make_unique<Transformer>(kernels, small_model(), train, small_lora());
+    Rng rng(11);
+    model->init_weights(rng);
+    // Larger than an initialisation, so that logits differ clearly.
+    for (const Tensor& t : model->weights().tensors()) {
+        std::vector<real> host = download(kernels, t.data, t.numel);
+        for (real& x : host) {
+            x *= t.name.find("norm") == std::string::npos ? 6.0f : 1.0f;
+        }
+        kernels.upload(t.data, host.data(), host.size() * sizeof(real));
+    }
+    model->init_adapter(rng);
+    return model;
+}
+
+std::vector<int32_t> random_ids(Rng& rng, int64_t n) {
+    std::vector<int32_t> ids;
+    for (int64_t i = 0; i < n; i++) {
+        ids.push_back(static_cast<int32_t>(rng.below(67)));
+    }
+    return ids;
+}
+
+// Every row but the last predicts the next token.
+Batch scored(const std::vector<std::vector<int32_t>>& sequences) {
+    Batch batch;
+    for (const std::vector<int32_t>& ids : sequences) {
+        for (size_t t = 0; t + 1 < ids.size(); t++) {
+            batch.rows.push_back(static_cast<int32_t>(batch.tokens() + static_cast<int64_t>(t)));
+            batch.targets.push_back(ids[t + 1]);
+        }
+        batch.add_sequence(ids);
+    }
+    return batch;
+}
+
+double sum(const std::vector<real>& values) {
+    double total = 0;
+    for (const real v : values) {
+        total += static_cast<double>(v);
+    }
+    return total;
+}
+
+double largest_difference(const std::vector<real>& a, const std::vector<real>& b) {
+    REQUIRE(a.size() == b.size());
+    double most = 0;
+    for (size_t i = 0; i < a.size(); i++) {
+        const double d = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
+        REQUIRE(d == d); // a NaN is a failure
+        most = std::max(most, d);
+    }
+    return most;
+}
+
+// float32 sums of about 60 terms of size one, through two layers: well under 1e-3 of a logit.
+constexpr double kLogitTolerance = 1e-3;
+
+} // namespace
+
+TEST_CASE("packed sequences have the losses they have alone, and the loss of a and b adds up", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    Rng rng(1);
+    const std::vector<int32_t> a = random_ids(rng, 17), b = random_ids(rng, 5), c = random_ids(rng, 33);
+    const double packed = sum(model->losses(scored({a, b, c})));
+    const double alone =
+        sum(model->losses(scored({a}))) + sum(model->losses(scored({b}))) + sum(model->losses(scored({c})));
+    REQUIRE(std::fabs(packed - alone) <= 1e-5 * alone);
+}
+
+TEST_CASE("one thread and two give the same bits, forward and backward", "[model]") {
+    Rng rng(2);
+    const Batch batch = scored({random_ids(rng, 70), random_ids(rng, 31), random_ids(rng, 1)});
+    std::vector<std::vector<real>> gradients;
+    std::vector<double> losses;
+    for (const int threads : {1, 2}) {
+        KernelOptions options;
+        options.threads = threads;
+        const auto kernels = make_kernels(options);
+        const auto model = make_model(*kernels, Train::adapter);
+        model->grads().zero();
+        losses.push_back(model->forward_backward(batch, 0.01));
+        gradients.push_back(download(*kernels, model->grads().data(), model->grads().numel()));
+    }
+    REQUIRE(losses[0] == losses[1]);
+    REQUIRE(gradients[0] == gradients[1]);
+}
+
+TEST_CASE("the fast kernels agree with the reference on logits and gradients", "[model]") {
+    Rng rng(3);
+    const Batch batch = scored({random_ids(rng, 40), random_ids(rng, 9)});
+    KernelOptions options;
+    options.device = "reference";
+    const auto reference = make_kernels(options);
+    const auto cpu = make_kernels({});
+    const auto expected = make_model(*reference, Train::everything);
+    const auto got = make_model(*cpu, Train::everything);
+    REQUIRE(largest_difference(expected->logits(batch), got->logits(batch)) <= kLogitTolerance);
+    expected->grads().zero();
+    got->grads().zero();
+    expected->forward_backward(batch, 1.0 / 47);
+    got->forward_backward(batch, 1.0 / 47);
+    for (const Tensor& t : expected->grads().tensors()) {
+        const std::vector<real> a = download(*reference, t.data, t.numel);
+        const std::vector<real> b = download(*cpu, got->grads().at(t.name).data, t.numel);
+        double difference = 0, size = 0;
+        for (size_t i = 0; i < a.size(); i++) {
+            difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+            size += std::pow(static_cast<double>(a[i]), 2);
+        }
+        INFO(t.name);
+        REQUIRE(std::sqrt(difference) <= 1e-4 * std::sqrt(size) + 1e-9);
+    }
+}
+
+TEST_CASE("after the first update every B has moved, after the second every A has a gradient", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::adapter);
+    Adamw adamw({}, model->adapter(), model->grads());
+    Rng rng(4);
+    const Batch batch = scored({random_ids(rng, 30)});
+    const auto zero = [&](const Tensor& t) {
+        for (const real x : download(*kernels, t.data, t.numel)) {
+            if (x != 0) {
+                return false;
+            }
+        }
+        return true;
+    };
+    for (int step = 1; step <= 2; step++) {
+        model->grads().zero();
+        model->forward_backward(batch, 1.0 / 29);
+        for (const Tensor& t : model->grads().tensors()) {
+            const bool is_a = t.name.ends_with("lora_A.weight");
+            INFO(t.name << " in step " << step);
+            REQUIRE(zero(t) == (is_a && step == 1)); // B = 0 hides A from the loss once
+        }
+        adamw.update(1e-2);
+        for (const Tensor& t : model->adapter().tensors()) {
+            INFO(t.name << " after step " << step);
+            REQUIRE(!zero(t));
+        }
+    }
+}
+
+TEST_CASE("greedy tokens are the same alone, in a batch, and without a cache", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    Rng rng(5);
+    std::vector<std::vector<int32_t>> prompts;
+    for (const int64_t n : {1, 3, 17, 33, 5, 2, 8}) {
+        prompts.push_back(random_ids(rng, n));
+    }
+    GenerateConfig config;
+    config.max_new_tokens = 20;
+    config.batch_size = 3; // slots are left and taken again
+    config.eos = 7;
+    const std::vector<Generation> together = generate(*model, prompts, config);
+    for (size_t i = 0; i < prompts.size(); i++) {
+        const Generation alone = generate(*model, {prompts[i]}, config)[0];
+        REQUIRE(alone.ids == together[i].ids);
+        REQUIRE(alone.finished == together[i].finished);
+        std::vector<int32_t> ids = prompts[i];
+        for (size_t g = 0; g < alone.ids.size(); g++) {
+            Batch batch;
+            batch.add_sequence(ids);
+            batch.rows = {static_cast<int32_t>(ids.size()) - 1};
+            const std::vector<real> logits = model->logits(batch);
+            ids.push_back(
+                static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+        }
+        REQUIRE(std::vector<int32_t>(ids.begin() + static_cast<int64_t>(prompts[i].size()), ids.end()) == alone.ids);
+    }
+}
+
+TEST_CASE("a stop condition and the limit both end a sequence", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    GenerateConfig config;
+    config.max_new_tokens = 9;
+    const Generation limited = generate(*model, {{1, 2, 3}}, config)[0];
+    REQUIRE(limited.steps == 9);
+    REQUIRE(!limited.finished);
+    config.stop = [](const std::vector<int32_t>& ids) { return ids.size() == 4; };
+    const Generation stopped = generate(*model, {{1, 2, 3}}, config)[0];
+    REQUIRE(stopped.ids.size() == 4);
+    REQUIRE(stopped.finished);
+    REQUIRE_THROWS(generate(*model, {{}}, config));
+}
+
+TEST_CASE("FLOPs by formula equal those counted op by op, in a pass and in generation", "[flops]") {
+    const auto inner = make_kernels({});
+    int64_t counted = 0;
+    ObservedKernels kernels(*inner, [&](const ObservedOp& op) { counted += op.flops; });
+    LoraConfig none;
+    none.r = 0;
+    Transformer model(kernels, small_model(), Train::nothing, none);
+    Rng rng(6);
+    model.init_weights(rng);
+    for (const int64_t tokens : {1, 5, 17, 33}) {
+        Batch batch;
+        batch.add_sequence(random_ids(rng, tokens));
+        for (int32_t t = 0; t < tokens; t++) {
+            batch.rows.push_back(t);
+        }
+        counted = 0;
+        model.logits(batch);
+        REQUIRE(counted == question_flops(small_model(), tokens, 0).total());
+        REQUIRE(counted == question_flops(small_model(), tokens, 1).total());
+    }
+    // Generation computes the output layer for the last prompt position only; a framework does for all.
+    const int64_t P = 13, G = 9;
+    GenerateConfig config;
+    config.max_new_tokens = G;
+    counted = 0;
+    generate(model, {random_ids(rng, P)}, config);
+    const int64_t saved = 2 * (P - 1) * small_model().channels * small_model().vocab;
+    REQUIRE(counted == question_flops(small_model(), P, G).total() - saved);
+}
+
+TEST_CASE("a trace names every activation and gradient in order", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::adapter);
+    std::vector<std::string> names;
+    model->set_trace([&](const std::string& name, const real*, const std::vector<int64_t>&) {
+        names.push_back(name);
+    });
+    model->grads().zero();
+    model->forward_backward(scored({{1, 2, 3}}), 1);
+    REQUIRE(names.front() == "embed");
+    const std::set<std::string> all(names.begin(), names.end());
+    for (const char* name : {"layers.0.q", "layers.1.attention", "logits", "layers.0.dq", "layers.1.dact"}) {
+        REQUIRE(all.count(name) == 1);
+    }
+}
+
+TEST_CASE("a batch that does not fit the model is refused in one sentence", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    Batch batch;
+    batch.add_sequence({1, 67});
+    REQUIRE_THROWS_WITH(model->losses(batch), "token id 67 is not in the vocabulary of 67");
+    Batch too_long;
+    too_long.add_sequence(std::vector<int32_t>(129, 1));
+    REQUIRE_THROWS_WITH(model->losses(too_long),
+                        Catch::Contains("129 tokens is longer than the 128 positions of the model"));
+}

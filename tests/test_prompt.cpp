@@ -1,0 +1,253 @@
+// Prompts, masks, examples, and what is cut when a row is too long.
+#include "test.h"
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "batch.h"
+#include "files.h"
+#include "methods.h"
+#include "teacher.h"
+
+using namespace skintern;
+
+namespace {
+
+const Templates kTemplates = {"Solve the task.", "End with the mark.", "This knowledge helps:", "Passages:"};
+
+// A tokenizer of single bytes: with it, the tokens of a prompt are its bytes.
+Bpe byte_tokenizer() {
+    BpeTrainConfig config;
+    config.vocab_size = 257;
+    return Bpe::train({"a"}, config);
+}
+
+Record sample_record(const std::string& question = "What is 1 plus 1?") {
+    Record r;
+    r.id = "r1";
+    r.task_name = "sums";
+    r.task_description = "Add.";
+    r.instruction = question;
+    r.output = "2";
+    r.response = "1 plus 1 is 2. Therefore, the answer is 2.";
+    r.learning_summary = "Add the numbers.";
+    r.supplementary_knowledge = "1 plus 1 is 2.";
+    r.summary = "Add the numbers.\n1 plus 1 is 2.";
+    r.knowledge = {"Sums . Add the numbers.", "Facts . 1 plus 1 is 2."};
+    return r;
+}
+
+const std::string kStdPrompt =
+    "Solve the task. Add. End with the mark.\n\nQuestion: What is 1 plus 1?\nAnswer: Let's think step by step.";
+
+std::vector<Record> many_records(int64_t n) {
+    std::vector<Record> records;
+    for (int64_t i = 0; i < n; i++) {
+        records.push_back(sample_record("What is " + std::to_string(i) + " plus 1?"));
+        records.back().id = std::to_string(i);
+    }
+    return records;
+}
+
+std::vector<RankedText> rank_all(const std::vector<Record>& records) {
+    std::vector<RankedText> ranked;
+    for (const Record& r : records) {
+        std::vector<double> scores(split_words(r.summary).size(), 0.0);
+        ranked.push_back(rank_words(r.summary, scores));
+    }
+    return ranked;
+}
+
+std::string text_of(const Bpe& bpe, const std::vector<int32_t>& ids) { return bpe.decode(ids, true); }
+
+} // namespace
+
+TEST_CASE("the prompt of each method is the documented one, byte for byte", "[prompt]") {
+    const Record r = sample_record();
+    REQUIRE(make_prompt(kTemplates, r, {}) == kStdPrompt);
+    REQUIRE(make_prompt(kTemplates, r, full_context(r, Knowledge::summary)) ==
+            "Solve the task. Add. End with the mark.\n\nThis knowledge helps:\nAdd the numbers.\n1 plus 1 is "
+            "2.\n\nQuestion: What is 1 plus 1?\nAnswer: Let's think step by step.");
+    REQUIRE(make_prompt(kTemplates, r, full_context(r, Knowledge::passages)) ==
+            "Solve the task. Add. End with the mark.\n\nPassages:\n1. Sums . Add the numbers.\n2. Facts . 1 plus 1 is "
+            "2.\n\nQuestion: What is 1 plus 1?\nAnswer: Let's think step by step.");
+    Context context = full_context(r, Knowledge::summary);
+    const Record shot = sample_record("What is 3 plus 1?");
+    context.shots = {&shot};
+    REQUIRE(make_prompt(kTemplates, r, context) ==
+            "Solve the task. Add. End with the mark.\n\nThis knowledge helps:\nAdd the numbers.\n1 plus 1 is "
+            "2.\n\nQuestion: What is 3 plus 1?\nAnswer: 1 plus 1 is 2. Therefore, the answer is 2.\n\nQuestion: What "
+            "is 1 plus 1?\nAnswer: Let's think step by step.");
+}
+
+TEST_CASE("the last stage of SKIntern has the evaluation prompt, byte for byte", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const World world(1);
+    DataConfig data;
+    data.train = 8;
+    data.validation = 1;
+    data.test = 1;
+    const std::vector<Record> train = make_splits(data, world).at("train");
+    const Method& method = method_by_name("skintern");
+    const std::vector<Stage> stages = method_stages(method, {});
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    settings.cutoff_len = 100000;
+    const StageRows rows = make_stage_rows(method, stages.back(), train, rank_all(train), bpe, settings);
+    const std::vector<std::string> prompts = evaluation_prompts(method.in_evaluation, train, kTemplates);
+    REQUIRE(rows.samples.size() == train.size());
+    for (size_t i = 0; i < train.size(); i++) {
+        const Sample& s = rows.samples[i];
+        REQUIRE(text_of(bpe, {s.ids.begin(), s.ids.begin() + s.prompt_tokens}) == prompts[i]);
+        REQUIRE(s.ids == make_sample(bpe, -1, prompts[i], train[i].response).ids);
+    }
+}
+
+TEST_CASE("every target token and EOS is scored, and no token of the prompt", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const Record r = sample_record();
+    for (const Knowledge kind : {Knowledge::none, Knowledge::summary, Knowledge::passages}) {
+        const std::string prompt = make_prompt(kTemplates, r, full_context(r, kind));
+        const Sample s = make_sample(bpe, -1, prompt, r.response);
+        REQUIRE(s.prompt_tokens == static_cast<int64_t>(prompt.size())); // tokens are bytes
+        REQUIRE(s.ids.back() == bpe.eos());
+        Batch batch;
+        batch.add_sequence({1, 2, 3}); // rows of another sequence come first
+        add_sample(batch, s);
+        REQUIRE(bpe.decode(batch.targets) == " " + r.response);
+        REQUIRE(batch.targets.back() == bpe.eos());
+        REQUIRE(batch.rows.front() == 3 + s.prompt_tokens - 1); // the last prompt token predicts the first of R
+        REQUIRE(batch.rows.back() == 3 + static_cast<int32_t>(s.ids.size()) - 2);
+        REQUIRE(static_cast<int64_t>(batch.rows.size()) == s.target_tokens());
+    }
+}
+
+TEST_CASE("labels given by hand are taken as they are", "[prompt]") {
+    Sample s;
+    s.ids = {5, 6, 7, 8};
+    s.labels = {kNoLabel, 6, kNoLabel, 9};
+    s.prompt_tokens = 1;
+    Batch batch;
+    add_sample(batch, s);
+    REQUIRE(batch.rows == std::vector<int32_t>{0, 2});
+    REQUIRE(batch.targets == std::vector<int32_t>{6, 9});
+    REQUIRE(s.target_tokens() == 2);
+}
+
+TEST_CASE("examples are of the row's family, never the row itself, and are not trained on", "[prompt]") {
+    const std::vector<Record> records = many_records(20);
+    const Shots shots = draw_shots(records, 6, 1000, 7);
+    int64_t chosen = 0;
+    std::set<std::vector<const Record*>> lists;
+    for (size_t i = 0; i < records.size(); i++) {
+        chosen += shots.is_shot[i];
+        if (!shots.is_shot[i]) {
+            REQUIRE(shots.of_row[i].size() == 6);
+            lists.insert(shots.of_row[i]);
+        }
+        for (const Record* shot : shots.of_row[i]) {
+            REQUIRE(shot->instruction != records[i].instruction);
+            REQUIRE(shots.is_shot[static_cast<size_t>(shot - records.data())]);
+        }
+    }
+    REQUIRE(chosen == 6);
+    REQUIRE(lists.size() == 1); // shared by the block
+    REQUIRE(draw_shots(records, 6, 1000, 7).is_shot == shots.is_shot);
+    REQUIRE(draw_shots(records, 6, 1000, 8).is_shot != shots.is_shot);
+    REQUIRE(draw_shots(records, 0, 1000, 7).of_row[0].empty());
+    REQUIRE_THROWS_WITH(draw_shots(many_records(6), 6, 1000, 7), Catch::Contains("use fewer --shots"));
+}
+
+TEST_CASE("a row that does not fit loses knowledge, then examples, never question, target or EOS", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const std::vector<Record> train = many_records(12);
+    const std::vector<RankedText> ranked = rank_all(train);
+    const Method& method = method_by_name("skintern");
+    const Stage first = method_stages(method, {}).front();
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    settings.cutoff_len = 100000;
+    const int64_t full =
+        static_cast<int64_t>(make_stage_rows(method, first, train, ranked, bpe, settings).samples[0].ids.size());
+    const int64_t bare = static_cast<int64_t>(kStdPrompt.size() + train[0].response.size()) + 2;
+    bool saw_knowledge_cut = false, saw_shots_cut = false;
+    for (int64_t cutoff = full; cutoff >= bare; cutoff -= 40) {
+        settings.cutoff_len = cutoff;
+        const StageRows rows = make_stage_rows(method, first, train, ranked, bpe, settings);
+        saw_knowledge_cut |= rows.knowledge_cut > 0 && rows.shots_cut == 0;
+        saw_shots_cut |= rows.shots_cut > 0;
+        for (const Sample& s : rows.samples) {
+            REQUIRE(static_cast<int64_t>(s.ids.size()) <= cutoff);
+            const std::string text = text_of(bpe, s.ids);
+            REQUIRE(text.find("\n\nQuestion: What is ") != std::string::npos);
+            REQUIRE(bpe.decode({s.ids.begin() + s.prompt_tokens, s.ids.end()}) == " " + train[0].response);
+            REQUIRE(s.ids.back() == bpe.eos());
+        }
+    }
+    REQUIRE(saw_knowledge_cut);
+    REQUIRE(saw_shots_cut);
+    settings.cutoff_len = 20;
+    const StageRows none = make_stage_rows(method, first, train, ranked, bpe, settings);
+    REQUIRE(none.samples.empty());
+    REQUIRE(none.left_out == 6); // the other six are the examples
+}
+
+TEST_CASE("shortening keeps nested, ordered words, all at 1 and none at 0", "[compress]") {
+    const std::string text = "Find the price.\nThe price of a brask is 7 coins.";
+    const std::vector<std::string> words = split_words(text);
+    REQUIRE(words.size() == 11);
+    std::vector<double> scores;
+    for (size_t w = 0; w < words.size(); w++) {
+        scores.push_back(static_cast<double>((w * 7) % 11));
+    }
+    const RankedText ranked = rank_words(text, scores);
+    REQUIRE(shorten(ranked, 1) == text);
+    REQUIRE(shorten(ranked, 0).empty());
+    std::vector<std::string> before = split_words(text);
+    for (const double keep : {0.8, 2.0 / 3, 0.5, 1.0 / 3, 0.1}) {
+        const std::vector<std::string> now = split_words(shorten(ranked, keep));
+        REQUIRE(now.size() == static_cast<size_t>(std::ceil(keep * 11 - 1e-9)));
+        size_t at = 0; // every kept word stands in the earlier text, in order
+        for (const std::string& word : now) {
+            const auto bare = [](const std::string& w) { return w.substr(w.find_first_not_of(" \n")); };
+            while (at < before.size() && bare(before[at]) != bare(word)) {
+                at++;
+            }
+            REQUIRE(at++ < before.size());
+        }
+        before = now;
+    }
+    REQUIRE_THROWS(rank_words(text, {1.0}));
+}
+
+TEST_CASE("self-information drops what the model could have guessed", "[compress]") {
+    // A model with zero weights finds every token equally likely: ties keep the earlier words.
+    const auto kernels = make_kernels({});
+    const Bpe bpe = byte_tokenizer();
+    ModelConfig config;
+    config.layers = 1;
+    config.channels = 8;
+    config.heads = config.kv_heads = 2;
+    config.head_size = 4;
+    config.ffn = 8;
+    config.vocab = 257;
+    LoraConfig none;
+    none.r = 0;
+    Transformer model(*kernels, config, Train::nothing, none);
+    const std::vector<RankedText> ranked = rank_by_information(model, bpe, -1, {"one two three four", "", "x"});
+    REQUIRE(ranked.size() == 3);
+    REQUIRE(ranked[0].words.size() == 4);
+    REQUIRE(shorten(ranked[0], 0.5).size() > 0);
+    REQUIRE(ranked[1].words.empty());
+    // With BOS nothing changes but that the first token is predicted from it.
+    REQUIRE(rank_by_information(model, bpe, 3, {"one two three four"})[0].words == ranked[0].words);
+}
+
+TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {
+    const std::string path = "build/templates_test.json";
+    write_file(path, "{\"instruction\": \"a\", \"format\": 3}");
+    REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("format"));
+    write_file(path, "{");
+    REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("JSON"));
+    std::remove(path.c_str());
+}

@@ -1,0 +1,85 @@
+// test_support.h — what several tests of files need: a folder that vanishes, the sentence of an Error, the
+// shared files.
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <system_error>
+
+#include <unistd.h>
+
+#include "test.h"
+
+namespace skintern {
+
+// Catch2 v3 gave this matcher another name.
+#if __has_include(<catch2/catch.hpp>)
+using Catch::Matchers::Contains;
+#else
+inline auto Contains(const std::string& part) {
+    return Catch::Matchers::ContainsSubstring(part);
+}
+#endif
+using Catch::Matchers::StartsWith;
+
+// A fresh folder of its own, removed with all that is in it at the end of the scope.
+class TempFolder {
+public:
+    TempFolder() {
+        std::string name = (std::filesystem::temp_directory_path() / "skintern-test-XXXXXX").string();
+        CHECK(::mkdtemp(name.data()) != nullptr, "no temporary folder %s can be made", name.c_str());
+        path_ = name;
+    }
+    TempFolder(const TempFolder&) = delete;
+    TempFolder& operator=(const TempFolder&) = delete;
+    ~TempFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+    const std::string& path() const { return path_; }
+    size_t files() const {
+        size_t n = 0;
+        for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator(path_)) {
+            ++n;
+        }
+        return n;
+    }
+
+private:
+    std::string path_;
+};
+
+// Writes a file without the care of write_file(): a test that makes hundreds of them need not wait for the
+// disk.
+inline void put_file(const std::string& path, const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+}
+
+// The sentence of the Error that `action` throws; empty when it throws none. Other exceptions pass, and fail
+// the test.
+template <typename Action>
+std::string error_of(Action action) {
+    try {
+        action();
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+// A file or folder of the shared test material, or "" with a line that says what is skipped.
+inline std::string shared_or_skip(const std::string& name) {
+    const char* root = std::getenv("SKINTERN_SHARED");
+    const std::string path = std::string(root != nullptr ? root : "../shared") + "/" + name;
+    if (std::filesystem::exists(path)) {
+        return path;
+    }
+    std::printf("skipped: %s is not there (SKINTERN_SHARED names its folder)\n", path.c_str());
+    return "";
+}
+
+} // namespace skintern
