@@ -24,75 +24,19 @@
 
 #include "cpu.h"
 #include "simd.h"
+#include "tiles.h"
 
 namespace skintern::SKINTERN_ISA {
 
 namespace {
 
-constexpr int kMR = kLanes == 16 ? 8 : 4; // rows of a product in registers, by 2 vectors of columns
 constexpr int64_t kQueries = 32;
 constexpr int64_t kKeys = 64;
-constexpr int64_t kFewRows = 8; // sequences of fewer rows are not packed for
+constexpr int64_t kFewRows = 8;              // sequences of fewer rows are not packed for
+constexpr int64_t kTurnKeys = 8;             // keys after which the next head takes its turn there
+constexpr int64_t kParallelWork = 64 * 1024; // multiply-adds below which waking the other threads costs more
 
-// ---- products of tiles -----------------------------------------------------------------------------------------------
-
-// kMR rows and NV vectors of columns of out = or += a b. Element (i,k) of a is a[i * ROW + k * STEP].
-template <int NV, int ROW, int STEP>
-void multiply_tile(float* out, const float* a, const float* b, int64_t ld_out, int64_t ld_b, int64_t K, bool add) {
-    vec sum[kMR][NV] = {};
-    for (int64_t k = 0; k < K; k++) {
-        vec b_k[NV];
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) {
-            b_k[v] = load(b + k * ld_b + v * kLanes);
-        }
-#pragma GCC unroll 8
-        for (int i = 0; i < kMR; i++) {
-            const vec a_ik = broadcast(a[i * ROW + k * STEP]);
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; v++) {
-                sum[i][v] = fma(a_ik, b_k[v], sum[i][v]);
-            }
-        }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < kMR; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) {
-            float* element = out + i * ld_out + v * kLanes;
-            store(element, add ? load(element) + sum[i][v] : sum[i][v]);
-        }
-    }
-}
-
-// out = or += a b for tiles in scratch: rows are computed in groups of kMR, columns is a multiple of kLanes.
-template <int ROW, int STEP>
-void multiply(float* out,     // (rows,columns), rows ld_out apart
-              const float* a, // (rows,K), strides ROW and STEP
-              const float* b, // (K,columns), rows ld_b apart
-              int64_t ld_out, int64_t ld_b, int64_t rows, int64_t columns, int64_t K, bool add) {
-    for (int64_t c = 0; c < columns; c += 2 * kLanes) {
-        for (int64_t i = 0; i < rows; i += kMR) {
-            if (columns - c > kLanes) {
-                multiply_tile<2, ROW, STEP>(out + i * ld_out + c, a + i * ROW, b + c, ld_out, ld_b, K, add);
-            } else {
-                multiply_tile<1, ROW, STEP>(out + i * ld_out + c, a + i * ROW, b + c, ld_out, ld_b, K, add);
-            }
-        }
-    }
-}
-
-void scale_all(float* x, float factor, int64_t n) {
-    for (int64_t i = 0; i < n; i += kLanes) {
-        store_upto(x + i, load_upto(x + i, n - i) * factor, n - i);
-    }
-}
-
-void zero_all(float* x, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = 0.0f;
-    }
-}
+// ---- packing ---------------------------------------------------------------------------------------------------------
 
 // Packs `count` rows of one head, `stride` apart, as tiles of kKeys columns: (tiles,HS,kKeys), zeros behind the last.
 void pack_columns(float* packed, const float* rows, int64_t stride, int64_t count, int64_t HS) {
@@ -124,9 +68,13 @@ struct Attention {
     int64_t NH, NKV, HS;
 };
 
-int64_t rows_of(const Attention& a, int64_t s) { return a.seq.start[s + 1] - a.seq.start[s]; }
+int64_t rows_of(const Attention& a, int64_t s) {
+    return a.seq.start[s + 1] - a.seq.start[s];
+}
 
-int64_t keys_of(const Attention& a, int64_t s) { return a.length != nullptr ? a.length[s] : rows_of(a, s); }
+int64_t keys_of(const Attention& a, int64_t s) {
+    return a.length != nullptr ? a.length[s] : rows_of(a, s);
+}
 
 // Offset in k and v of key 0 of sequence s in key/value head kv; its other keys follow NKV*HS apart.
 int64_t first_key(const Attention& a, int64_t s, int64_t kv) {
@@ -136,12 +84,12 @@ int64_t first_key(const Attention& a, int64_t s, int64_t kv) {
 
 // ---- forward: few rows -----------------------------------------------------------------------------------------------
 
-// score[j] = q.k[j] * scale; returns the largest.
-float score_keys(float* score, const float* q, const float* k, int64_t n, int64_t stride, int64_t HS, float scale) {
+// score[j] = q.k[j] * scale
+void score_keys(float* score, const float* q, const float* k, int64_t n, int64_t stride, int64_t HS,
+                float scale) {
     constexpr int kGroup = 4; // dot products at a time, to keep the multiply-add units busy
-    float largest = -INFINITY;
     for (int64_t j = 0; j < n; j += kGroup) {
-        const float* key[kGroup]; // behind the last key, the last key again: its score is overwritten or unused
+        const float* key[kGroup]; // behind the last key, the last key again: its score is not stored
         vec sum[kGroup] = {};
         for (int g = 0; g < kGroup; g++) {
             key[g] = k + min_of(j + g, n - 1) * stride;
@@ -154,16 +102,29 @@ float score_keys(float* score, const float* q, const float* k, int64_t n, int64_
         }
         for (int g = 0; g < kGroup && j + g < n; g++) {
             score[j + g] = sum_lanes(sum[g]) * scale;
-            largest = score[j + g] > largest ? score[j + g] : largest;
         }
     }
-    return largest;
 }
 
-// out (columns <= NV vectors) = factor * sum_j p[j] v[j]
+// Scores become exp(score - largest); returns their sum and the largest score.
+float softmax_scores(float* score, int64_t n, float& largest) {
+    vec max = broadcast(score[0]);
+    for (int64_t j = 0; j < n; j += kLanes) {
+        max = max_of(keep_first(load_upto(score + j, n - j), n - j, score[0]), max);
+    }
+    largest = max_lanes(max);
+    vec sum = {};
+    for (int64_t j = 0; j < n; j += kLanes) {
+        const vec p = keep_first(exp(load_upto(score + j, n - j) - largest), n - j, 0.0f);
+        store_upto(score + j, p, n - j);
+        sum += p;
+    }
+    return sum_lanes(sum);
+}
+
+// out (columns <= NV vectors) += sum_j p[j] v[j]
 template <int NV>
-void weighted_sum(float* out, const float* p, const float* v, int64_t n, int64_t stride, int64_t columns,
-                  float factor) {
+void add_weighted(float* out, const float* p, const float* v, int64_t n, int64_t stride, int64_t columns) {
     constexpr int kSums = 4; // independent sums, so that additions need not wait for one another
     vec sum[kSums][NV] = {};
     for (int64_t j = 0; j < n; j += kSums) {
@@ -175,47 +136,57 @@ void weighted_sum(float* out, const float* p, const float* v, int64_t n, int64_t
         }
     }
     for (int c = 0; c < NV; c++) {
-        store_upto(out + c * kLanes, ((sum[0][c] + sum[1][c]) + (sum[2][c] + sum[3][c])) * factor,
-                   columns - c * kLanes);
+        const int64_t left = columns - c * kLanes;
+        const vec total = (sum[0][c] + sum[1][c]) + (sum[2][c] + sum[3][c]);
+        store_upto(out + c * kLanes, load_upto(out + c * kLanes, left) + total, left);
     }
 }
 
-// One query over n keys that lie `stride` apart; returns the logsumexp.
-float attend_row(float* out,     // (HS) =
-                 float* score,   // (n) scratch
-                 const float* q, // (HS)
-                 const float* k, const float* v, int64_t n, int64_t stride, int64_t HS) {
-    const float largest = score_keys(score, q, k, n, stride, HS, 1.0f / std::sqrt(static_cast<float>(HS)));
-    vec sums = {};
-    for (int64_t j = 0; j < n; j += kLanes) {
-        const vec p = keep_first(exp(load_upto(score + j, n - j) - largest), n - j, 0.0f);
-        store_upto(score + j, p, n - j);
-        sums += p;
-    }
-    const float sum = sum_lanes(sums);
-    for (int64_t c = 0; c < HS; c += 2 * kLanes) {
-        if (HS - c > kLanes) {
-            weighted_sum<2>(out + c, score, v + c, n, stride, HS - c, 1.0f / sum);
-        } else {
-            weighted_sum<1>(out + c, score, v + c, n, stride, HS - c, 1.0f / sum);
+// Scratch of attend_few: the scores of all heads, then the sum of each.
+int64_t few_floats(int64_t keys, int64_t NH) {
+    return NH * (keys + 1);
+}
+
+// One new row (row i of sequence s) in the query heads h0 .. h1-1. The heads take turns after a few keys, so that
+// memory is read in the order in which it lies: decoding is as fast as keys and values arrive.
+void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_t h0, int64_t h1) {
+    const int64_t group = a.NH / a.NKV;
+    const int64_t stride = a.NKV * a.HS;
+    const int64_t keys = keys_of(a, s) - rows_of(a, s) + i + 1;
+    const int64_t row = (a.seq.start[s] + i) * a.NH;
+    const float scale = 1.0f / std::sqrt(static_cast<float>(a.HS));
+    float* sum = scratch + (h1 - h0) * keys;
+    for (int64_t j = 0; j < keys; j += kTurnKeys) {
+        for (int64_t h = h0; h < h1; h++) {
+            score_keys(scratch + (h - h0) * keys + j, a.q + (row + h) * a.HS,
+                       a.k + first_key(a, s, h / group) + j * stride, min_of(keys - j, kTurnKeys), stride,
+                       a.HS, scale);
         }
     }
-    return largest + std::log(sum);
-}
-
-// All rows of sequence s in the query heads of key/value head kv.
-void attend_few(const Attention& a, float* score, int64_t s, int64_t kv) {
-    const int64_t group = a.NH / a.NKV;
-    const int64_t rows = rows_of(a, s);
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
-            const int64_t row = (a.seq.start[s] + i) * a.NH + h;
-            const float lse = attend_row(a.out + row * a.HS, score, a.q + row * a.HS, a.k + first_key(a, s, kv),
-                                         a.v + first_key(a, s, kv), keys_of(a, s) - rows + i + 1, a.NKV * a.HS, a.HS);
-            if (a.lse != nullptr) {
-                a.lse[row] = lse;
+    zero_all(a.out + (row + h0) * a.HS, (h1 - h0) * a.HS);
+    for (int64_t h = h0; h < h1; h++) {
+        float largest;
+        sum[h - h0] = softmax_scores(scratch + (h - h0) * keys, keys, largest);
+        if (a.lse != nullptr) {
+            a.lse[row + h] = largest + std::log(sum[h - h0]);
+        }
+    }
+    for (int64_t j = 0; j < keys; j += kTurnKeys) {
+        for (int64_t h = h0; h < h1; h++) {
+            const float* p = scratch + (h - h0) * keys + j;
+            const float* v = a.v + first_key(a, s, h / group) + j * stride;
+            float* out = a.out + (row + h) * a.HS;
+            for (int64_t c = 0; c < a.HS; c += 2 * kLanes) {
+                if (a.HS - c > kLanes) {
+                    add_weighted<2>(out + c, p, v + c, min_of(keys - j, kTurnKeys), stride, a.HS - c);
+                } else {
+                    add_weighted<1>(out + c, p, v + c, min_of(keys - j, kTurnKeys), stride, a.HS - c);
+                }
             }
         }
+    }
+    for (int64_t h = h0; h < h1; h++) {
+        scale_all(a.out + (row + h) * a.HS, 1.0f / sum[h - h0], a.HS);
     }
 }
 
@@ -227,22 +198,25 @@ struct ForwardScratch {
     float* p;       // (kQueries,kKeys) scores, then probabilities
     float* o;       // (kQueries,width)
     float* largest; // (kQueries)
-    float* sum;     // (kQueries)
+    float* sum;     // (kQueries,kLanes): the sum of a row is that of its lanes, taken at the end
 };
 
-int64_t forward_floats(int64_t HS, int64_t width) { return kQueries * (HS + kKeys + width + 2); }
+int64_t forward_floats(int64_t HS, int64_t width) {
+    return kQueries * (HS + kKeys + width + kLanes + 1);
+}
 
 ForwardScratch forward_scratch(float* base, int64_t HS, int64_t width) {
     float* p = base + kQueries * HS;
     float* o = p + kQueries * kKeys;
-    float* largest = o + kQueries * width;
-    return {base, p, o, largest, largest + kQueries};
+    float* sum = o + kQueries * width;
+    return {base, p, o, sum + kQueries * kLanes, sum};
 }
 
 // One row of a tile: scores become exp(score - largest), of which the first `visible` count; o, sum and largest follow.
-void softmax_row(float* p, // (keys)
-                 float* o, // (width)
-                 float& largest, float& sum, int64_t keys, int64_t visible, int64_t width) {
+void softmax_row(float* p,   // (keys)
+                 float* o,   // (width)
+                 float* sum, // (kLanes)
+                 float& largest, int64_t keys, int64_t visible, int64_t width) {
     vec max = broadcast(largest);
     for (int64_t j = 0; j < keys; j += kLanes) {
         if (j + kLanes > visible) { // behind the diagonal
@@ -251,19 +225,21 @@ void softmax_row(float* p, // (keys)
         max = max_of(load(p + j), max);
     }
     const float new_largest = max_lanes(max);
+    vec sums = load(sum);
     if (new_largest > largest) {
-        const float shrink = exp(broadcast(largest - new_largest))[0];
-        scale_all(o, shrink, width);
-        sum *= shrink;
+        const vec shrink = exp(broadcast(largest - new_largest));
+        for (int64_t c = 0; c < width; c += kLanes) {
+            store(o + c, load(o + c) * shrink);
+        }
+        sums *= shrink;
         largest = new_largest;
     }
-    vec sums = {};
     for (int64_t j = 0; j < keys; j += kLanes) {
-        const vec p_j = exp(load(p + j) - largest);
+        const vec p_j = exp(load(p + j) - new_largest);
         store(p + j, p_j);
         sums += p_j;
     }
-    sum += sum_lanes(sums);
+    store(sum, sums);
 }
 
 // Rows i0 .. i0+kQueries-1 (or to the last) of sequence s in head h, with its keys and values packed.
@@ -272,93 +248,131 @@ void attend_block(const Attention& a, const ForwardScratch& f,
                   const float* packed_v, // (tiles,kKeys,width)
                   int64_t s, int64_t h, int64_t i0, int64_t width) {
     const int64_t rows = min_of(kQueries, rows_of(a, s) - i0);
-    const int64_t padded_rows = round_up(rows, kMR);
+    const int64_t padded_rows = round_up(rows, kTileRows);
     const int64_t first = keys_of(a, s) - rows_of(a, s) + i0; // position of row i0: it sees keys 0 .. first
     const int64_t row0 = (a.seq.start[s] + i0) * a.NH + h;
     pack_transposed(f.q, a.q + row0 * a.HS, a.NH * a.HS, a.HS, rows, kQueries);
     scale_all(f.q, 1.0f / std::sqrt(static_cast<float>(a.HS)), a.HS * kQueries);
     zero_all(f.o, kQueries * width);
+    zero_all(f.sum, kQueries * kLanes);
     for (int64_t i = 0; i < rows; i++) {
         f.largest[i] = -INFINITY;
-        f.sum[i] = 0.0f;
     }
     for (int64_t j = 0; j < first + rows; j += kKeys) {
         const int64_t keys = min_of(kKeys, round_up(first + rows - j, kLanes));
         multiply<1, kQueries>(f.p, f.q, packed_k + j * a.HS, kKeys, kKeys, padded_rows, keys, a.HS, false);
         for (int64_t i = 0; i < rows; i++) {
-            softmax_row(f.p + i * kKeys, f.o + i * width, f.largest[i], f.sum[i], keys, first + i + 1 - j, width);
+            softmax_row(f.p + i * kKeys, f.o + i * width, f.sum + i * kLanes, f.largest[i], keys,
+                        first + i + 1 - j, width);
         }
         multiply<kKeys, 1>(f.o, f.p, packed_v + j * width, width, width, padded_rows, width, keys, true);
     }
     for (int64_t i = 0; i < rows; i++) {
         const int64_t row = row0 + i * a.NH;
-        const float factor = 1.0f / f.sum[i];
+        const float sum = sum_lanes(load(f.sum + i * kLanes));
         for (int64_t c = 0; c < a.HS; c += kLanes) {
-            store_upto(a.out + row * a.HS + c, load(f.o + i * width + c) * factor, a.HS - c);
+            store_upto(a.out + row * a.HS + c, load(f.o + i * width + c) / sum, a.HS - c);
         }
         if (a.lse != nullptr) {
-            a.lse[row] = f.largest[i] + std::log(f.sum[i]);
+            a.lse[row] = f.largest[i] + std::log(sum);
         }
     }
 }
 
-// Where the pieces of scratch begin, in floats.
+// How scratch is divided, in floats: the packed keys and values of all sequences of many rows, then a part for each
+// thread. A sequence of few rows is a task, or several of a few heads each, when there are more threads than sequences.
 struct ForwardPlan {
-    int64_t width;        // HS rounded up to whole vectors
-    int64_t max_keys;     // of one sequence
-    int64_t total_keys;   // of all sequences that are packed, each rounded up to whole tiles
-    int64_t thread_floats; // scratch of one thread: scores of attend_row, or the blocks of attend_block
+    int64_t width;         // HS rounded up to whole vectors
+    int64_t packed_keys;   // of all sequences that are packed, each rounded up to whole tiles
+    int64_t index_floats;  // for the offset of each sequence among them
+    int64_t thread_floats; // what attend_row or attend_block needs
+    int64_t heads;         // key/value heads of one task of few rows
+    bool is_parallel;      // enough work to wake the other threads for
+
+    int64_t floats(const Attention& a, int threads) const {
+        return index_floats + packed_keys * a.NKV * (a.HS + width) + threads * thread_floats;
+    }
 };
 
-ForwardPlan plan_forward(const Attention& a) {
-    ForwardPlan plan = {round_up(a.HS, kLanes), 0, 0, 0};
-    for (int64_t s = 0; s < a.seq.count; s++) {
-        plan.max_keys = max_of(plan.max_keys, keys_of(a, s));
-        plan.total_keys += rows_of(a, s) >= kFewRows ? round_up(keys_of(a, s), kKeys) : 0;
-    }
-    plan.thread_floats = round_up(max_of(plan.max_keys, forward_floats(a.HS, plan.width)), kLanes);
-    return plan;
+bool is_packed(const Attention& a, int64_t s) {
+    return rows_of(a, s) >= kFewRows;
 }
 
-void attend(const Attention& a, const ForwardPlan& plan, float* scratch, int threads) {
-    int64_t* first_tile_key = reinterpret_cast<int64_t*>(scratch); // (S) where the packed keys of a sequence begin
-    float* packed_k = scratch + round_up(2 * a.seq.count, kLanes);
-    float* packed_v = packed_k + plan.total_keys * a.NKV * a.HS;
-    float* own = packed_v + plan.total_keys * a.NKV * plan.width;
-    int64_t begin = 0;
+ForwardPlan plan_forward(const Attention& a, int threads) {
+    const int64_t width = round_up(a.HS, kLanes);
+    int64_t packed_keys = 0;
+    int64_t most_keys = 0; // of a sequence of few rows
+    int64_t scores = 0;
     for (int64_t s = 0; s < a.seq.count; s++) {
-        first_tile_key[s] = begin;
-        begin += rows_of(a, s) >= kFewRows ? round_up(keys_of(a, s), kKeys) : 0;
+        scores += rows_of(a, s) * keys_of(a, s) * a.NH;
+        if (is_packed(a, s)) {
+            packed_keys += round_up(keys_of(a, s), kKeys);
+        } else {
+            most_keys = max_of(most_keys, keys_of(a, s));
+        }
     }
-    const int64_t blocks = ceil_div(a.seq.max_length, kQueries);
-#pragma omp parallel num_threads(threads)
+    const int64_t thread_floats = max_of(few_floats(most_keys, a.NH), forward_floats(a.HS, width));
+    const int64_t parts = min_of(a.NKV, ceil_div(2 * threads, max_of(a.seq.count, 1)));
+    return {width,
+            packed_keys,
+            round_up(2 * a.seq.count, kLanes),
+            round_up(thread_floats, kLanes),
+            ceil_div(a.NKV, parts),
+            scores * a.HS > kParallelWork};
+}
+
+// The packed keys and values of sequence s in one key/value head.
+struct PackedHead {
+    float* k; // (tiles,HS,kKeys)
+    float* v; // (tiles,kKeys,width)
+};
+
+PackedHead packed_head(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv) {
+    const int64_t* first = reinterpret_cast<const int64_t*>(scratch);
+    const int64_t at = first[s] * a.NKV + round_up(keys_of(a, s), kKeys) * kv;
+    float* k = scratch + plan.index_floats;
+    return {k + at * a.HS, k + plan.packed_keys * a.NKV * a.HS + at * plan.width};
+}
+
+void pack_head(const Attention& a, const ForwardPlan& plan, const PackedHead& head, int64_t s, int64_t kv) {
+    const int64_t keys = keys_of(a, s);
+    const int64_t stride = a.NKV * a.HS;
+    pack_columns(head.k, a.k + first_key(a, s, kv), stride, keys, a.HS);
+    pack_rows(head.v, a.v + first_key(a, s, kv), stride, keys, round_up(keys, kKeys), a.HS, plan.width);
+}
+
+// In a first round sequences of few rows are done and the others packed; in a second one these are done.
+void attend(const Attention& a, const ForwardPlan& plan, float* scratch, int threads) {
+    int64_t* first = reinterpret_cast<int64_t*>(scratch); // (S) packed keys before those of sequence s
+    for (int64_t s = 0, keys = 0; s < a.seq.count; s++) {
+        first[s] = keys;
+        keys += is_packed(a, s) ? round_up(keys_of(a, s), kKeys) : 0;
+    }
+    const int64_t group = a.NH / a.NKV;
+    const int64_t blocks = plan.packed_keys > 0 ? ceil_div(a.seq.max_length, kQueries) : 0;
+#pragma omp parallel num_threads(threads) if (plan.is_parallel)
     {
-        float* mine = own + thread_index() * plan.thread_floats;
+        float* mine = scratch + plan.floats(a, thread_index());
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t s = 0; s < a.seq.count; s++) {
-            for (int64_t kv = 0; kv < a.NKV; kv++) {
-                if (rows_of(a, s) < kFewRows) {
-                    attend_few(a, mine, s, kv);
-                    continue;
+            for (int64_t kv = 0; kv < a.NKV; kv += plan.heads) {
+                const int64_t kv_end = min_of(a.NKV, kv + plan.heads);
+                for (int64_t i = 0; !is_packed(a, s) && i < rows_of(a, s); i++) {
+                    attend_row(a, mine, s, i, kv * group, kv_end * group);
                 }
-                const int64_t keys = keys_of(a, s);
-                const int64_t padded = round_up(keys, kKeys);
-                const int64_t at = first_tile_key[s] * a.NKV + padded * kv;
-                pack_columns(packed_k + at * a.HS, a.k + first_key(a, s, kv), a.NKV * a.HS, keys, a.HS);
-                pack_rows(packed_v + at * plan.width, a.v + first_key(a, s, kv), a.NKV * a.HS, keys, padded, a.HS,
-                          plan.width);
+                for (int64_t head = kv; is_packed(a, s) && head < kv_end; head++) {
+                    pack_head(a, plan, packed_head(a, plan, scratch, s, head), s, head);
+                }
             }
         }
-        const ForwardScratch f = forward_scratch(mine, a.HS, plan.width);
 #pragma omp for collapse(3) schedule(dynamic)
         for (int64_t s = 0; s < a.seq.count; s++) {
             for (int64_t h = 0; h < a.NH; h++) {
                 for (int64_t block = 0; block < blocks; block++) {
-                    if (rows_of(a, s) >= kFewRows && block * kQueries < rows_of(a, s)) {
-                        const int64_t kv = h / (a.NH / a.NKV);
-                        const int64_t at = first_tile_key[s] * a.NKV + round_up(keys_of(a, s), kKeys) * kv;
-                        attend_block(a, f, packed_k + at * a.HS, packed_v + at * plan.width, s, h, block * kQueries,
-                                     plan.width);
+                    if (is_packed(a, s) && block * kQueries < rows_of(a, s)) {
+                        const PackedHead head = packed_head(a, plan, scratch, s, h / group);
+                        attend_block(a, forward_scratch(mine, a.HS, plan.width), head.k, head.v, s, h,
+                                     block * kQueries, plan.width);
                     }
                 }
             }
@@ -375,26 +389,20 @@ void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
                                    const float* v, // (N,NKV,HS)
                                    Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, lse, q, k, v, seq, nullptr, nullptr, 0, NH, NKV, HS};
-    const ForwardPlan plan = plan_forward(a);
-    attend(a, plan,
-           scratch(round_up(2 * seq.count, kLanes) + plan.total_keys * NKV * (HS + plan.width) +
-                   threads_ * plan.thread_floats),
-           threads_);
+    const ForwardPlan plan = plan_forward(a, threads_);
+    attend(a, plan, scratch(plan.floats(a, threads_)), threads_);
 }
 
-void CpuKernels::attention_cached(float* out,             // (N,NH,HS) =
-                                  const float* q,         // (N,NH,HS)
-                                  const float* k_cache,   // (slots,capacity,NKV,HS)
-                                  const float* v_cache,   // (slots,capacity,NKV,HS)
-                                  const int32_t* slot,    // (S)
-                                  const int32_t* length,  // (S)
+void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
+                                  const float* q,        // (N,NH,HS)
+                                  const float* k_cache,  // (slots,capacity,NKV,HS)
+                                  const float* v_cache,  // (slots,capacity,NKV,HS)
+                                  const int32_t* slot,   // (S)
+                                  const int32_t* length, // (S)
                                   Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, nullptr, q, k_cache, v_cache, seq, slot, length, capacity, NH, NKV, HS};
-    const ForwardPlan plan = plan_forward(a);
-    attend(a, plan,
-           scratch(round_up(2 * seq.count, kLanes) + plan.total_keys * NKV * (HS + plan.width) +
-                   threads_ * plan.thread_floats),
-           threads_);
+    const ForwardPlan plan = plan_forward(a, threads_);
+    attend(a, plan, scratch(plan.floats(a, threads_)), threads_);
 }
 
 // ---- backward ----------------------------------------------------------------------------------------------------------
@@ -455,14 +463,6 @@ BackwardScratch backward_scratch(const Backward& b, float* base) {
     return f;
 }
 
-float dot(const float* a, const float* b, int64_t n) {
-    vec sum = {};
-    for (int64_t i = 0; i < n; i += kLanes) {
-        sum = fma(load_upto(a + i, n - i), load_upto(b + i, n - i), sum);
-    }
-    return sum_lanes(sum);
-}
-
 // One row of a tile: p holds scores and becomes exp(score - lse), ds holds dp and becomes p * (dp - D).
 void softmax_row_backward(float* p,  // (keys)
                           float* ds, // (keys)
@@ -480,7 +480,7 @@ void softmax_row_backward(float* p,  // (keys)
 // Rows i0 .. of sequence s in head h: dq =, dk and dv (in scratch) +=
 void backward_block(const Backward& b, const BackwardScratch& f, int64_t s, int64_t h, int64_t i0) {
     const int64_t rows = min_of(kQueries, b.seq.start[s + 1] - b.seq.start[s] - i0);
-    const int64_t padded_rows = round_up(rows, kMR);
+    const int64_t padded_rows = round_up(rows, kTileRows);
     const int64_t row0 = (b.seq.start[s] + i0) * b.NH + h;
     const int64_t stride = b.NH * b.HS;
     const float scale = 1.0f / std::sqrt(static_cast<float>(b.HS));
@@ -499,9 +499,10 @@ void backward_block(const Backward& b, const BackwardScratch& f, int64_t s, int6
     }
     for (int64_t j = 0; j < i0 + rows; j += kKeys) {
         const int64_t keys = min_of(kKeys, round_up(i0 + rows - j, kLanes));
-        multiply<1, kQueries>(f.p, f.q_columns, f.k_columns + j * b.HS, kKeys, kKeys, padded_rows, keys, b.HS, false);
-        multiply<1, kQueries>(f.ds, f.dout_columns, f.v_columns + j * b.HS, kKeys, kKeys, padded_rows, keys, b.HS,
+        multiply<1, kQueries>(f.p, f.q_columns, f.k_columns + j * b.HS, kKeys, kKeys, padded_rows, keys, b.HS,
                               false);
+        multiply<1, kQueries>(f.ds, f.dout_columns, f.v_columns + j * b.HS, kKeys, kKeys, padded_rows, keys,
+                              b.HS, false);
         for (int64_t i = 0; i < rows; i++) {
             softmax_row_backward(f.p + i * kKeys, f.ds + i * kKeys, b.lse[row0 + i * b.NH], D[i], keys,
                                  i0 + i + 1 - j);

@@ -55,7 +55,8 @@ void check_close(const std::vector<float>& got, const std::vector<float>& want, 
 
 // Rounding errors of a sum of `terms` walk at random: sqrt(terms) times the error of one, 4 of them to be safe.
 double sum_tolerance(int64_t terms, double magnitude) {
-    return 4.0 * std::numeric_limits<float>::epsilon() * std::sqrt(static_cast<double>(terms)) * (magnitude + 1.0);
+    return 4.0 * std::numeric_limits<float>::epsilon() * std::sqrt(static_cast<double>(terms)) *
+           (magnitude + 1.0);
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------
@@ -146,10 +147,10 @@ void bench_matmul(const Shape& s, const std::vector<Kernels*>& backends, double 
     }
     const std::vector<Times> times = measure(ops);
     const double flops = 2.0 * static_cast<double>(s.M) * static_cast<double>(s.N) * static_cast<double>(s.K);
-    std::printf("%-22s %s %5lld %5lld %5lld  %8.1f %8.1f %5.0f %%", s.what, kLayoutNames[static_cast<int>(s.layout)],
-                static_cast<long long>(s.M), static_cast<long long>(s.N), static_cast<long long>(s.K),
-                flops / times[0].minimum * 1e-9, flops / times[0].median * 1e-9,
-                100.0 * flops / times[0].median / peak);
+    std::printf("%-22s %s %5lld %5lld %5lld  %8.1f %8.1f %5.0f %%", s.what,
+                kLayoutNames[static_cast<int>(s.layout)], static_cast<long long>(s.M),
+                static_cast<long long>(s.N), static_cast<long long>(s.K), flops / times[0].minimum * 1e-9,
+                flops / times[0].median * 1e-9, 100.0 * flops / times[0].median / peak);
     if (times.size() > 1) {
         std::printf("  %8.1f %8.1f  %5.2f", flops / times[1].minimum * 1e-9, flops / times[1].median * 1e-9,
                     times[1].median / times[0].median);
@@ -198,8 +199,8 @@ struct AttentionCase {
     }
 
     void forward(Kernels& kernels) {
-        kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), {start.data(), S, T}, NH, NH,
-                                  HS);
+        kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), {start.data(), S, T},
+                                  NH, NH, HS);
     }
 
     void backward(Kernels& kernels) {
@@ -208,8 +209,8 @@ struct AttentionCase {
     }
 
     void decode(Kernels& kernels) {
-        kernels.attention_cached(decoded.data(), q.data(), k_cache.data(), v_cache.data(), slot.data(), length.data(),
-                                 {decode_start.data(), kSlots, 1}, kLength, NH, NH, HS);
+        kernels.attention_cached(decoded.data(), q.data(), k_cache.data(), v_cache.data(), slot.data(),
+                                 length.data(), {decode_start.data(), kSlots, 1}, kLength, NH, NH, HS);
     }
 
     std::vector<int64_t> start, decode_start;
@@ -251,9 +252,10 @@ void bench_attention(Kernels& kernels, double peak) {
                     100.0 * flops[i] / times[i].median / peak);
     }
     const double bytes = 4.0 * static_cast<double>(c.k_cache.size() + c.v_cache.size());
-    std::printf("%-22s %lld x %lld keys, 6 heads  %8.1f %8.1f           GB/s of keys and values\n", "attention decode",
-                static_cast<long long>(AttentionCase::kSlots), static_cast<long long>(AttentionCase::kLength),
-                bytes / times[2].minimum * 1e-9, bytes / times[2].median * 1e-9);
+    std::printf("%-22s %lld x %lld keys, 6 heads  %8.1f %8.1f           GB/s of keys and values\n",
+                "attention decode", static_cast<long long>(AttentionCase::kSlots),
+                static_cast<long long>(AttentionCase::kLength), bytes / times[2].minimum * 1e-9,
+                bytes / times[2].median * 1e-9);
 }
 
 // ---- the other ops -------------------------------------------------------------------------------------------------
@@ -321,9 +323,7 @@ std::vector<LayerOp> layer_ops() {
          },
          &L::x},
         {"swiglu forward", 3 * nf,
-         [](Kernels& k, L& c) {
-             k.swiglu_forward(c.hidden.data(), c.gate.data(), c.up.data(), L::N * L::F);
-         },
+         [](Kernels& k, L& c) { k.swiglu_forward(c.hidden.data(), c.gate.data(), c.up.data(), L::N * L::F); },
          &L::hidden},
         {"swiglu backward", 5 * nf,
          [](Kernels& k, L& c) {

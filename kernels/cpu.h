@@ -21,11 +21,11 @@ namespace skintern {
 static_assert(sizeof(real) == sizeof(float), "the fast CPU backend is written for real = float");
 
 // A matrix product that replaces our own; the arguments are those of Kernels::matmul.
-using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M,
-                               int64_t N, int64_t K, float alpha, bool accumulate);
+using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const float* a, const float* b,
+                               int64_t M, int64_t N, int64_t K, float alpha, bool accumulate);
 
-void matmul_openblas(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M, int64_t N,
-                     int64_t K, float alpha, bool accumulate);
+void matmul_openblas(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M,
+                     int64_t N, int64_t K, float alpha, bool accumulate);
 
 // The number of the calling thread inside a parallel region, 0 outside.
 int thread_index();
@@ -100,8 +100,8 @@ public:
     void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
     void rmsnorm_forward(float* out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
                          float eps) override;
-    void rmsnorm_backward(float* dinp, float* dweight, const float* dout, const float* inp, const float* weight,
-                          const float* rstd, int64_t N, int64_t C) override;
+    void rmsnorm_backward(float* dinp, float* dweight, const float* dout, const float* inp,
+                          const float* weight, const float* rstd, int64_t N, int64_t C) override;
     void rope(float* x, const float* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
               bool inverse) override;
     void swiglu_forward(float* out, const float* gate, const float* up, int64_t n) override;
@@ -111,16 +111,17 @@ public:
                        float scale) override;
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;
     double sum_squares(const float* x, int64_t n) override;
-    void adamw(float* param, float* m, float* v, const float* grad, int64_t n, const AdamwStep& step) override;
+    void adamw(float* param, float* m, float* v, const float* grad, int64_t n,
+               const AdamwStep& step) override;
 
-    void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v, Sequences seq,
-                           int64_t NH, int64_t NKV, int64_t HS) override;
-    void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* q, const float* k,
-                            const float* v, const float* out, const float* lse, Sequences seq, int64_t NH,
-                            int64_t NKV, int64_t HS) override;
+    void attention_forward(float* out, float* lse, const float* q, const float* k, const float* v,
+                           Sequences seq, int64_t NH, int64_t NKV, int64_t HS) override;
+    void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* q,
+                            const float* k, const float* v, const float* out, const float* lse, Sequences seq,
+                            int64_t NH, int64_t NKV, int64_t HS) override;
     void attention_cached(float* out, const float* q, const float* k_cache, const float* v_cache,
-                          const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity, int64_t NH,
-                          int64_t NKV, int64_t HS) override;
+                          const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity,
+                          int64_t NH, int64_t NKV, int64_t HS) override;
 };
 
 } // namespace skintern::SKINTERN_ISA

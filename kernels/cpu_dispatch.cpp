@@ -108,8 +108,9 @@ bool processor_has(const std::string& isa) {
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     }
     if (isa == "avx512") {
-        return processor_has("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw");
+        return processor_has("avx2") && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512bw");
     }
 #endif
     return isa == "portable";
@@ -130,7 +131,8 @@ const char* choose_isa(const std::string& isa) {
 }
 
 LibraryMatmul choose_matmul(const std::string& matmul) {
-    CHECK(matmul == "own" || matmul == "openblas", "unknown matmul '%s'; there are own and openblas", matmul.c_str());
+    CHECK(matmul == "own" || matmul == "openblas", "unknown matmul '%s'; there are own and openblas",
+          matmul.c_str());
     if (matmul == "own") {
         return nullptr;
     }

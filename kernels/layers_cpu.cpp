@@ -17,22 +17,17 @@ namespace skintern::SKINTERN_ISA {
 
 namespace {
 
-constexpr int64_t kParallelElements = 32 * 1024; // below this many elements waking the other threads costs more
-constexpr int64_t kRangeElements = 4096;         // elements of one task of an elementwise op
-constexpr int64_t kChunkRows = 64;               // rows of one partial sum
-constexpr int64_t kStripColumns = 64;            // columns of one task where rows must stay in order
+constexpr int64_t kParallelElements =
+    32 * 1024;                           // below this many elements waking the other threads costs more
+constexpr int64_t kRangeElements = 4096; // elements of one task of an elementwise op
+constexpr int64_t kChunkRows = 64;       // rows of one partial sum
+constexpr int64_t kStripColumns = 64;    // columns of one task where rows must stay in order
 
 void add_row(float* out,       // (C) +=
              const float* inp, // (C)
              int64_t C) {
     for (int64_t c = 0; c < C; c += kLanes) {
         store_upto(out + c, load_upto(out + c, C - c) + load_upto(inp + c, C - c), C - c);
-    }
-}
-
-void zero_row(float* out, int64_t C) {
-    for (int64_t c = 0; c < C; c++) {
-        out[c] = 0.0f;
     }
 }
 
@@ -43,17 +38,9 @@ void add_chunks(float* out, const float* partial, int64_t chunks, int64_t C) {
     }
 }
 
-float dot(const float* a, // (C)
-          const float* b, // (C)
-          int64_t C) {
-    vec sum = {};
-    for (int64_t c = 0; c < C; c += kLanes) {
-        sum = fma(load_upto(a + c, C - c), load_upto(b + c, C - c), sum);
-    }
-    return sum_lanes(sum);
+vec sigmoid(vec x) {
+    return 1.0f / (1.0f + exp(-x));
 }
-
-vec sigmoid(vec x) { return 1.0f / (1.0f + exp(-x)); }
 
 } // namespace
 
@@ -75,7 +62,7 @@ void CpuKernels::bias_backward(float* dbias,      // (C) +=
     float* partial = scratch(chunks * C); // (chunks,C)
 #pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
     for (int64_t i = 0; i < chunks; i++) {
-        zero_row(partial + i * C, C);
+        zero_all(partial + i * C, C);
         for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
             add_row(partial + i * C, dout + n * C, C);
         }
@@ -181,7 +168,7 @@ void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
     for (int64_t i = 0; i < chunks; i++) {
         float* dweight_i = dweight != nullptr ? partial + i * C : nullptr;
         if (dweight != nullptr) {
-            zero_row(dweight_i, C);
+            zero_all(dweight_i, C);
         }
         for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
             rmsnorm_backward_row(dinp + n * C, dweight_i, dout + n * C, inp + n * C, weight, rstd[n], C);

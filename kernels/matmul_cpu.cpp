@@ -9,8 +9,9 @@
 //   packing        the micro-kernel reads a and b as if they were one long array: panels of kMR rows of a with k
 //                  running slowest, panels of kNR columns of b likewise. Packing copies them so, whatever the layout
 //                  was; that is also where the three layouts become one.
-//   blocking       k is cut in blocks of at most kKC, so that a panel of b (32 KB) stays in the first-level
-//                  cache while it meets the panels of a; kTaskRows rows of a stay in the second level.
+//   blocking       k is cut in blocks of at most kKC, so that a panel of a (24 KB) stays in the first-level cache while
+//                  it meets the panels of b, and a task takes kTaskRows rows, which with b stay in the second level.
+//                  b is packed once, by all threads together; a by the thread that takes the task.
 //
 // An element of out is the sum over k in order, block after block, whatever tile it lies in and whichever thread takes
 // that tile: the result does not depend on the number of threads.
@@ -18,9 +19,11 @@
 // Decoding has few rows (M <= kDotRows) and reads every weight once: packing would cost as much as the product. There
 // the rows of a and b (layout nt) are multiplied as dot products, straight from memory.
 //
-// Cost: M N K multiply-adds, (M + N) K copies per call. Scratch: at most 2 (kMC + kNC) kKC floats.
+// Cost: M N K multiply-adds and at least (M + N) K copies. Scratch: 2 kNC kKC floats for b, and kTaskRows kKC for a
+// in each thread, or less for small shapes.
 #include "cpu.h"
 #include "simd.h"
+#include "tiles.h"
 
 namespace skintern::SKINTERN_ISA {
 
@@ -33,9 +36,9 @@ constexpr int64_t kKC = 512;
 constexpr int64_t kNC = 64 * kNR;      // columns of b packed at a time
 constexpr int64_t kTaskRows = 8 * kMR; // rows of a packed at a time, by one thread
 constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
-constexpr int64_t kDotRows = 8;    // at most so many rows go by dot products
-constexpr int64_t kDotColumns = 4; // columns of out that one pass over a row of a serves
-constexpr int64_t kDotTask = 32;   // columns of one task
+constexpr int64_t kDotRows = 8;        // at most so many rows go by dot products
+constexpr int64_t kDotColumns = 4;     // columns of out that one pass over a row of a serves
+constexpr int64_t kDotTask = 32;       // columns of one task
 constexpr int64_t kParallelWork = 64 * 1024; // multiply-adds below which waking the other threads costs more
 
 struct Product {
@@ -115,7 +118,9 @@ void pack_a(const Product& p, float* packed, int64_t m0, int64_t rows, int64_t k
 }
 
 // Columns of a panel of b that is `left` columns from the end: a panel of one vector where that is enough.
-int64_t panel_width(int64_t left) { return left > kLanes ? kNR : kLanes; }
+int64_t panel_width(int64_t left) {
+    return left > kLanes ? kNR : kLanes;
+}
 
 // Columns n0 .. of b, at most kNR, k0 .. k0+kc-1.
 void pack_b(const Product& p, float* packed, int64_t n0, int64_t k0, int64_t kc) {
@@ -139,7 +144,7 @@ struct Block {
 };
 
 void multiply_block(const Product& p, const Block& block,
-                    const float* packed_a, // panels of kMR rows
+                    const float* packed_a,   // panels of kMR rows
                     const float* packed_b) { // panels of kNR columns
     for (int64_t m = 0; m < block.rows; m += kMR) {
         const int64_t rows = min_of(block.rows - m, kMR);
@@ -175,9 +180,13 @@ Plan make_plan(const Product& p, int threads) {
 
 // Scratch: two buffers for b used by turns, so that one barrier a block is enough: while slower threads still
 // multiply one block, the others pack the next. And one buffer for a in each thread.
-int64_t floats_of_a(const Plan& plan) { return plan.rows * plan.kc; }
+int64_t floats_of_a(const Plan& plan) {
+    return plan.rows * plan.kc;
+}
 
-int64_t floats_of_b(const Product& p, const Plan& plan) { return round_up(min_of(p.N, kNC), kNR) * plan.kc; }
+int64_t floats_of_b(const Product& p, const Plan& plan) {
+    return round_up(min_of(p.N, kNC), kNR) * plan.kc;
+}
 
 void packed_product(const Product& p, const Plan& plan, float* scratch, int threads) {
 #pragma omp parallel num_threads(threads) if (p.M * p.N * p.K > kParallelWork)
@@ -197,7 +206,8 @@ void packed_product(const Product& p, const Plan& plan, float* scratch, int thre
 #pragma omp for collapse(2) schedule(dynamic) nowait
                 for (int64_t m = 0; m < p.M; m += plan.rows) {
                     for (int64_t n = n0; n < n_end; n += plan.columns) {
-                        const Block block = {m,  min_of(plan.rows, p.M - m), n, min_of(plan.columns, n_end - n),
+                        const Block block = {m,  min_of(plan.rows, p.M - m),
+                                             n,  min_of(plan.columns, n_end - n),
                                              kc, p.accumulate || k0 > 0};
                         if (m != m_packed) {
                             for (int64_t i = 0; i < block.rows; i += kMR) {

@@ -30,8 +30,9 @@ void matmul_openblas(int threads, Layout layout,
     const int k = static_cast<int>(K);
     const int row_a = a_transposed ? m : (k > 0 ? k : 1); // elements from one row in memory to the next
     const int row_b = b_transposed ? (k > 0 ? k : 1) : n;
-    cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans, m,
-                n, k, alpha, a, row_a, b, row_b, accumulate ? 1.0f : 0.0f, out, n);
+    cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans,
+                b_transposed ? CblasTrans : CblasNoTrans, m, n, k, alpha, a, row_a, b, row_b,
+                accumulate ? 1.0f : 0.0f, out, n);
 }
 
 } // namespace skintern

@@ -46,10 +46,18 @@ constexpr ivec kLaneNumber = {0, 1, 2, 3};
 
 // ---- scalars -------------------------------------------------------------------------------------------------------
 
-inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-inline int64_t max_of(int64_t a, int64_t b) { return a > b ? a : b; }
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+inline int64_t min_of(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+inline int64_t max_of(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+inline int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+inline int64_t round_up(int64_t a, int64_t b) {
+    return ceil_div(a, b) * b;
+}
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 
@@ -60,7 +68,9 @@ inline vec load(const float* p) {
     return v;
 }
 
-inline void store(float* p, vec v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store(float* p, vec v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
 
 inline vec4 load4(const float* p) {
     vec4 v;
@@ -68,9 +78,13 @@ inline vec4 load4(const float* p) {
     return v;
 }
 
-inline void store4(float* p, vec4 v) { __builtin_memcpy(p, &v, sizeof v); }
+inline void store4(float* p, vec4 v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
 
-inline vec broadcast(float x) { return x - vec{}; } // x - 0 is x for every x, -0 and NaN included
+inline vec broadcast(float x) {
+    return x - vec{};
+} // x - 0 is x for every x, -0 and NaN included
 
 #if defined(__AVX512F__)
 
@@ -83,17 +97,42 @@ inline void store_tail(float* p, vec v, int64_t n) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), (__m512)v);
 }
 
-inline vec square_root(vec v) { return (vec)_mm512_maskz_sqrt_ps(0xffff, (__m512)v); }
+inline vec square_root(vec v) {
+    return (vec)_mm512_maskz_sqrt_ps(0xffff, (__m512)v);
+}
+
+// a > b ? a : b and a < b ? a : b, so b where one of them is NaN.
+inline vec max_of(vec a, vec b) {
+    return (vec)_mm512_maskz_max_ps(0xffff, (__m512)a, (__m512)b);
+}
+inline vec min_of(vec a, vec b) {
+    return (vec)_mm512_maskz_min_ps(0xffff, (__m512)a, (__m512)b);
+}
 
 #elif defined(__AVX2__)
 
-inline __m256i tail_mask(int64_t n) { return (__m256i)(kLaneNumber < static_cast<int32_t>(n) - ivec{}); }
+inline __m256i tail_mask(int64_t n) {
+    return (__m256i)(kLaneNumber < static_cast<int32_t>(n) - ivec{});
+}
 
-inline vec load_tail(const float* p, int64_t n) { return (vec)_mm256_maskload_ps(p, tail_mask(n)); }
+inline vec load_tail(const float* p, int64_t n) {
+    return (vec)_mm256_maskload_ps(p, tail_mask(n));
+}
 
-inline void store_tail(float* p, vec v, int64_t n) { _mm256_maskstore_ps(p, tail_mask(n), (__m256)v); }
+inline void store_tail(float* p, vec v, int64_t n) {
+    _mm256_maskstore_ps(p, tail_mask(n), (__m256)v);
+}
 
-inline vec square_root(vec v) { return (vec)_mm256_sqrt_ps((__m256)v); }
+inline vec square_root(vec v) {
+    return (vec)_mm256_sqrt_ps((__m256)v);
+}
+
+inline vec max_of(vec a, vec b) {
+    return (vec)_mm256_max_ps((__m256)a, (__m256)b);
+}
+inline vec min_of(vec a, vec b) {
+    return (vec)_mm256_min_ps((__m256)a, (__m256)b);
+}
 
 #else
 
@@ -124,11 +163,20 @@ inline vec square_root(vec v) {
 #endif
 }
 
+inline vec max_of(vec a, vec b) {
+    return a > b ? a : b;
+}
+inline vec min_of(vec a, vec b) {
+    return a < b ? a : b;
+}
+
 #endif
 
 // `left` elements remain at p: a whole vector of them, or as many as there are. Loops over a row read
 //     for (int64_t c = 0; c < C; c += kLanes) { ... load_upto(x + c, C - c) ... }
-inline vec load_upto(const float* p, int64_t left) { return left >= kLanes ? load(p) : load_tail(p, left); }
+inline vec load_upto(const float* p, int64_t left) {
+    return left >= kLanes ? load(p) : load_tail(p, left);
+}
 
 inline void store_upto(float* p, vec v, int64_t left) {
     if (left >= kLanes) {
@@ -141,9 +189,9 @@ inline void store_upto(float* p, vec v, int64_t left) {
 // ---- arithmetic ----------------------------------------------------------------------------------------------------
 
 // One rounding where the instruction set has a fused multiply-add (the compiler contracts it), two where not.
-inline vec fma(vec a, vec b, vec c) { return a * b + c; }
-
-inline vec max_of(vec a, vec b) { return a > b ? a : b; }
+inline vec fma(vec a, vec b, vec c) {
+    return a * b + c;
+}
 
 // Lanes below n keep v, the others become `other`; any n.
 inline vec keep_first(vec v, int64_t n, float other) {
@@ -189,18 +237,31 @@ inline float max_lanes(vec v) {
 }
 #endif
 
+// p * 2^n for 1/2 < p < 2, where bits 0..8 of `shifted` hold the integer n modulo 512; correct also where the result is
+// denormal or overflows.
+inline vec scale_by_power(vec p, [[maybe_unused]] vec n, [[maybe_unused]] vec shifted) {
+#if defined(__AVX512F__)
+    return (vec)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)n);
+#else
+    // Two factors, because n reaches beyond what one float's exponent holds at either end. The shifts extend the sign.
+    const ivec exponent = ((ivec)shifted << 23) >> 23;
+    const ivec half = exponent >> 1;
+    return p * (vec)((half + 127) << 23) * (vec)((exponent - half + 127) << 23);
+#endif
+}
+
 // exp(x) in each lane: x = n ln2 + r with |r| <= ln2/2, exp(x) = 2^n exp(r), and exp(r) = 1 + r + r^2 g(r) with g a
 // polynomial of degree 4, interpolated at Chebyshev nodes (its own error is 0.09 ulp). The error of the whole is below
 // 1.5 ulp, and below one unit of the smallest denormal where the result is denormal. exp(-inf) = 0, overflow gives
 // +inf, NaN stays NaN.
 inline vec exp(vec x) {
     constexpr float kLog2e = 1.44269504f;
-    constexpr float kLn2High = 0.693145752f;     // 15 significant bits, so n * kLn2High is exact
-    constexpr float kLn2Low = 1.42860682e-6f;    // ln2 - kLn2High
-    constexpr float kRound = 12582912.0f;        // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
+    constexpr float kLn2High = 0.693145752f;  // 15 significant bits, so n * kLn2High is exact
+    constexpr float kLn2Low = 1.42860682e-6f; // ln2 - kLn2High
+    constexpr float kRound = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
     constexpr float kG[] = {0.5f, 0.1666657682f, 0.04166646457f, 0.008363205468f, 0.001393368836f};
-    x = x < broadcast(-104.0f) ? broadcast(-104.0f) : x; // less than half the smallest denormal: rounds to 0
-    x = x > broadcast(89.0f) ? broadcast(89.0f) : x;     // more than the largest float
+    x = max_of(broadcast(-104.0f), x); // less than half the smallest denormal: rounds to 0
+    x = min_of(broadcast(89.0f), x);   // more than the largest float
     const vec shifted = fma(x, broadcast(kLog2e), broadcast(kRound));
     const vec n = shifted - kRound;
     const vec r = fma(n, broadcast(-kLn2Low), fma(n, broadcast(-kLn2High), x));
@@ -208,77 +269,30 @@ inline vec exp(vec x) {
     g = fma(g, r, broadcast(kG[2]));
     g = fma(g, r, broadcast(kG[1]));
     g = fma(g, r, broadcast(kG[0]));
-    const vec p = fma(r * r, g, r) + 1.0f;
-    // 2^n in two factors, because n reaches beyond what one float's exponent holds at either end. The low 9 bits of
-    // `shifted` are n modulo 512; the shift pair extends their sign.
-    const ivec exponent = ((ivec)shifted << 23) >> 23;
-    const ivec half = exponent >> 1;
-    const vec factor = (vec)((half + 127) << 23);
-    const vec other_factor = (vec)((exponent - half + 127) << 23);
-    return p * factor * other_factor;
+    return scale_by_power(fma(r * r, g, r) + 1.0f, n, shifted);
 }
 
-// ---- packing ---------------------------------------------------------------------------------------------------------
+// ---- rows --------------------------------------------------------------------------------------------------------------
 
-// packed[k,i] = inp[k,i], with zeros for i >= columns.
-inline void pack_straight(float* packed,    // (K,width) =
-                          const float* inp, // (K,columns), rows ld apart
-                          int64_t ld, int64_t K, int64_t columns, int64_t width) {
-    for (int64_t k = 0; k < K; k++, packed += width, inp += ld) {
-        int64_t i = 0;
-        for (; i + kLanes <= columns; i += kLanes) {
-            store(packed + i, load(inp + i));
-        }
-        for (; i + 4 <= columns; i += 4) {
-            store4(packed + i, load4(inp + i));
-        }
-        for (; i < columns; i++) {
-            packed[i] = inp[i];
-        }
-        for (; i < width; i++) {
-            packed[i] = 0.0f;
-        }
+inline float dot(const float* a, // (n)
+                 const float* b, // (n)
+                 int64_t n) {
+    vec sum = {};
+    for (int64_t i = 0; i < n; i += kLanes) {
+        sum = fma(load_upto(a + i, n - i), load_upto(b + i, n - i), sum);
+    }
+    return sum_lanes(sum);
+}
+
+inline void scale_all(float* x, float factor, int64_t n) {
+    for (int64_t i = 0; i < n; i += kLanes) {
+        store_upto(x + i, load_upto(x + i, n - i) * factor, n - i);
     }
 }
 
-// Four rows of four turned into columns.
-inline void transpose_4x4(float* out, const float* inp, int64_t ld_out, int64_t ld_inp) {
-    const vec4 r0 = load4(inp);
-    const vec4 r1 = load4(inp + ld_inp);
-    const vec4 r2 = load4(inp + 2 * ld_inp);
-    const vec4 r3 = load4(inp + 3 * ld_inp);
-    const vec4 low01 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5);
-    const vec4 low23 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5);
-    const vec4 high01 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
-    const vec4 high23 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
-    store4(out, __builtin_shufflevector(low01, low23, 0, 1, 4, 5));
-    store4(out + ld_out, __builtin_shufflevector(low01, low23, 2, 3, 6, 7));
-    store4(out + 2 * ld_out, __builtin_shufflevector(high01, high23, 0, 1, 4, 5));
-    store4(out + 3 * ld_out, __builtin_shufflevector(high01, high23, 2, 3, 6, 7));
-}
-
-// packed[k,i] = inp[i,k], with zeros for i >= rows.
-inline void pack_transposed(float* packed,    // (K,width) =
-                            const float* inp, // (rows,K), rows ld apart
-                            int64_t ld, int64_t K, int64_t rows, int64_t width) {
-    int64_t i = 0;
-    while (rows >= 4 && i < rows) {
-        i = min_of(i, rows - 4); // the last four overlap the four before them
-        int64_t k = 0;
-        for (; k + 4 <= K; k += 4) {
-            transpose_4x4(packed + k * width + i, inp + i * ld + k, width, ld);
-        }
-        for (; k < K; k++) {
-            for (int64_t j = i; j < i + 4; j++) {
-                packed[k * width + j] = inp[j * ld + k];
-            }
-        }
-        i += 4;
-    }
-    for (; i < width; i++) {
-        for (int64_t k = 0; k < K; k++) {
-            packed[k * width + i] = i < rows ? inp[i * ld + k] : 0.0f;
-        }
+inline void zero_all(float* x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = 0.0f;
     }
 }
 

@@ -12,7 +12,7 @@ namespace skintern {
 namespace {
 
 constexpr int64_t kDocumentsARow = 3;
-constexpr int64_t kLongestEcho = 32; // tokens before they are said again
+constexpr int64_t kLongestEcho = 24; // tokens before they are said again
 constexpr int64_t kEchoTokens = 256; // different tokens in echoes: the single bytes
 
 Bpe make_tokenizer(const BaseConfig& config, const std::string& path, bool resume) {
@@ -72,7 +72,7 @@ BaseConfig tiny_base_config() {
     config.model.ffn = 512;
     config.model.vocab = 2048;
     config.model.max_positions = 4096;
-    config.model.tied = true;
+    config.model.tied = false;
     config.model.eos = 0;
     config.train.adamw.lr = 3e-3;
     config.train.adamw.beta2 = 0.98;

@@ -94,29 +94,33 @@ std::vector<double> smoothed(const std::vector<LossPoint>& points) {
     return means;
 }
 
-// Where the stages of the curriculum begin, in updates: from the schedule, or from the log when that is
-// missing.
+// Where the stages of the curriculum begin, in updates: as planned, or as logged when run.json has no plan.
 std::vector<svg::Boundary> stage_boundaries(const RunLog& run, double last_step) {
     std::vector<svg::Boundary> boundaries;
     const auto add = [&](int64_t stage, int64_t updates_before) {
-        if (static_cast<double>(updates_before) <= last_step) {
-            boundaries.push_back(
-                {static_cast<double>(updates_before), format("stage %ld", static_cast<long>(stage))});
+        const double x = static_cast<double>(updates_before);
+        if (x < last_step) {
+            boundaries.push_back({x, format("stage %ld", static_cast<long>(stage))});
         }
     };
-    int64_t before = 0;
-    for (const ScheduleRow& row : run.schedule) {
-        add(row.stage, before);
-        before += row.updates;
+    const bool planned =
+        !run.schedule.empty() && std::all_of(run.schedule.begin(), run.schedule.end(),
+                                             [](const ScheduleRow& row) { return row.updates.has_value(); });
+    if (planned) {
+        int64_t before = 0;
+        for (const ScheduleRow& row : run.schedule) {
+            add(row.stage, before);
+            before += *row.updates;
+        }
+        return boundaries;
     }
     const auto ours = run.logs.find(kOurs);
-    if (run.schedule.empty() && ours != run.logs.end()) {
-        int64_t stage = 0;
-        for (const UpdateRow& row : ours->second.front().updates) {
-            if (row.stage != stage) {
-                stage = row.stage;
-                add(stage, row.step - 1);
-            }
+    int64_t stage = 0;
+    for (const UpdateRow& row :
+         ours == run.logs.end() ? std::vector<UpdateRow>{} : ours->second.front().updates) {
+        if (row.stage != stage) {
+            stage = row.stage;
+            add(stage, row.step - 1);
         }
     }
     return boundaries;
@@ -135,7 +139,6 @@ void mark_stages(svg::LineChart& chart, const RunLog& run) {
     chart.x.lo = 0;
     chart.x.hi = std::max(1.0, last_step_of(chart.lines));
     chart.boundaries = stage_boundaries(run, chart.x.hi);
-    std::erase_if(chart.boundaries, [&](const svg::Boundary& b) { return b.x >= chart.x.hi; });
 }
 
 } // namespace

@@ -40,7 +40,8 @@ th:first-child, td:first-child { text-align: left; padding-left: 0; } td:first-c
 td small { color: var(--muted); margin-left: 0.35em; } td.out { color: var(--muted); }
 .heat td:not(:first-child) { text-align: center; min-width: 4rem; border: 1px solid var(--page); }
 .heat th:not(:first-child) { text-align: center; white-space: normal; }
-.keep { display: inline-block; height: 0.7em; background: var(--s4); border-radius: 2px; margin-right: 0.5em; }
+.keep { display: inline-block; height: 0.7em; margin-right: 0.5em; }
+.keep { background: var(--s4); border-radius: 2px; }
 td.bar { text-align: left; min-width: 12rem; }
 article { background: var(--card); border-radius: 8px; padding: 1rem 1.2rem; margin: 0 0 1rem; }
 article h3 { font-size: 0.85rem; font-weight: 500; color: var(--muted); margin: 0 0 0.5rem; }
@@ -213,6 +214,18 @@ std::string task_table(const Results& results) {
                  "(results.json has the intervals).</p>\n";
 }
 
+// The updates of a stage: as planned, or as logged by the first seed when run.json has no plan.
+std::string updates_text(const RunLog& run, const ScheduleRow& row) {
+    int64_t updates = row.updates.value_or(0);
+    const auto ours = run.logs.find(kOurs);
+    if (!row.updates && ours != run.logs.end()) {
+        const std::vector<UpdateRow>& log = ours->second.front().updates;
+        updates = std::count_if(log.begin(), log.end(),
+                                [&](const UpdateRow& update) { return update.stage == row.stage; });
+    }
+    return row.updates || updates > 0 ? format("%ld", static_cast<long>(updates)) : "&ndash;";
+}
+
 std::string schedule_table(const RunLog& run) {
     if (run.schedule.empty()) {
         return "<p class=\"note\">The run does not say its schedule.</p>\n";
@@ -224,13 +237,13 @@ std::string schedule_table(const RunLog& run) {
         const double keep = std::clamp(row.keep, 0.0, 1.0);
         out += format("<tr><td>%ld</td><td class=\"bar\"><span class=\"keep\" "
                       "style=\"width:%.1frem\"></span>%.0f %%</td>"
-                      "<td>%ld</td><td>%ld</td></tr>\n",
+                      "<td>%ld</td><td>%s</td></tr>\n",
                       static_cast<long>(row.stage), 8 * keep, 100 * keep, static_cast<long>(row.shots),
-                      static_cast<long>(row.updates));
+                      updates_text(run, row).c_str());
     }
-    return out + "</table></div>\n<p class=\"note\">What SKIntern's prompt holds beside the question at each "
-                 "stage; at the "
-                 "last one nothing is left, and its prompt is the prompt of the evaluation.</p>\n";
+    return out +
+           "</table></div>\n<p class=\"note\">What SKIntern's prompt holds beside the question at each "
+           "stage; at the last one nothing is left, and its prompt is the prompt of the evaluation.</p>\n";
 }
 
 // ---- answers to read -----------------------------------------------------------------------------------

@@ -55,10 +55,14 @@ std::vector<std::string> method_names(const ReproduceConfig& config) {
 // ---- the run's folder ----------------------------------------------------------------------------------------------
 
 // Everything that decides the numbers of a run.
-Json settings_json(const ReproduceConfig& c, const Kernels& kernels) {
+Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t train_rows) {
+    const int64_t updates = total_updates(c, train_rows);
     Json stages = Json::array();
     for (const Stage& stage : make_curriculum(c.curriculum)) {
-        stages.push_back({{"stage", stage.index}, {"keep", stage.keep}, {"shots", stage.shots}});
+        stages.push_back({{"stage", stage.index},
+                          {"keep", stage.keep},
+                          {"shots", stage.shots},
+                          {"updates", updates_of_stage(updates, c.curriculum.stages, stage.index)}});
     }
     Json seeds = Json::array();
     for (int64_t s = 0; s < c.seeds; s++) {
@@ -120,9 +124,9 @@ void check_same_settings(const std::string& path, const Json& now) {
     }
 }
 
-void prepare_folder(const ReproduceConfig& config, const Kernels& kernels) {
+void prepare_folder(const ReproduceConfig& config, const Kernels& kernels, int64_t train_rows) {
     const std::string path = config.out + "/run.json";
-    const Json settings = settings_json(config, kernels);
+    const Json settings = settings_json(config, kernels, train_rows);
     if (file_exists(path)) {
         if (config.resume) {
             check_same_settings(path, settings);
@@ -136,27 +140,28 @@ void prepare_folder(const ReproduceConfig& config, const Kernels& kernels) {
 
 // ---- data and base model -------------------------------------------------------------------------------------------
 
-std::map<std::string, std::vector<Record>> load_or_make_splits(const ReproduceConfig& config, const World& world) {
+void write_splits(const ReproduceConfig& config, const std::map<std::string, std::vector<Record>>& splits) {
     const std::string folder = config.out + "/data";
     make_folder(folder);
-    std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
     for (const auto& [name, records] : splits) {
         const std::string path = folder + "/" + name + ".jsonl";
         if (!file_exists(path)) {
             write_records(path, records);
         }
     }
-    return splits;
 }
 
 Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     const World world(config.data.seed);
+    const std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
+    prepare_folder(config, kernels, static_cast<int64_t>(splits.at("train").size()));
+    write_splits(config, splits);
     std::string base = config.base_folder;
     if (config.from_scratch) {
         base = config.out + "/base";
         make_base_model(kernels, config.base, base, config.resume);
     }
-    Shared shared{&kernels, &config, base, load_or_make_splits(config, world), {}, Bpe::load(base + "/tokenizer.json"),
+    Shared shared{&kernels, &config, base, splits, {}, Bpe::load(base + "/tokenizer.json"),
                   read_model_config(base + "/config.json").bos, read_templates(config.templates), {}};
     for (const Fact& fact : world.facts) {
         shared.fact_sentences[fact.id] = fact.sentence;
@@ -269,7 +274,25 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
     const int64_t updates = total_updates(config, static_cast<int64_t>(rows.size()));
     const Meter meter(shared, folder + "/meter.jsonl");
     const PromptSettings settings{shared.templates, shared.bos, config.cutoff_len, 1000, seed};
-    Json dropped = {{"left_out", 0}, {"knowledge_cut", 0}, {"shots_cut", 0}};
+    // The rows of all stages are made first: what does not fit is then known whole, also when a run is resumed.
+    std::vector<StageRows> rows_of_stage;
+    int64_t left_out = 0, knowledge_cut = 0, shots_cut = 0;
+    for (const Stage& stage : stages) {
+        rows_of_stage.push_back(make_stage_rows(method, stage, rows, shared.ranked, shared.bpe, settings));
+        const StageRows& made = rows_of_stage.back();
+        CHECK(!made.samples.empty(), "no training row of %s fits --cutoff-len %lld", method.name,
+              static_cast<long long>(config.cutoff_len));
+        left_out += made.left_out;
+        knowledge_cut += made.knowledge_cut;
+        shots_cut += made.shots_cut;
+    }
+    if (left_out > 0) {
+        say(format("%s: %lld rows of %lld stages are longer than --cutoff-len %lld without any knowledge and left out",
+                   method.name, static_cast<long long>(left_out), static_cast<long long>(n_stages),
+                   static_cast<long long>(config.cutoff_len)));
+    }
+    const Json dropped = {{"left_out", left_out}, {"knowledge_cut", knowledge_cut}, {"shots_cut", shots_cut}};
+    write_file(folder + "/dropped.json", dropped.dump(2) + "\n");
 
     TrainRun run;
     run.folder = folder;
@@ -279,23 +302,9 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
         run.stage_updates.push_back(updates_of_stage(updates, n_stages, stage.index));
     }
     run.rows_of = [&](int64_t t) -> RowSource {
-        const StageRows stage_rows = make_stage_rows(method, stages[static_cast<size_t>(t) - 1], rows, shared.ranked,
-                                                     shared.bpe, settings);
-        CHECK(!stage_rows.samples.empty(), "no training row of %s fits --cutoff-len %lld", method.name,
-              static_cast<long long>(config.cutoff_len));
-        if (stage_rows.left_out > 0) {
-            say(format("%s, stage %lld: %lld of %zu rows are longer than --cutoff-len %lld without any knowledge and "
-                       "are left out",
-                       method.name, static_cast<long long>(t), static_cast<long long>(stage_rows.left_out),
-                       rows.size(), static_cast<long long>(config.cutoff_len)));
-        }
-        dropped["left_out"] = dropped["left_out"].get<int64_t>() + stage_rows.left_out;
-        dropped["knowledge_cut"] = dropped["knowledge_cut"].get<int64_t>() + stage_rows.knowledge_cut;
-        dropped["shots_cut"] = dropped["shots_cut"].get<int64_t>() + stage_rows.shots_cut;
-        Order order(static_cast<int64_t>(stage_rows.samples.size()), seed + static_cast<uint64_t>(t), true);
-        return [samples = stage_rows.samples, order](int64_t k) mutable {
-            return samples[static_cast<size_t>(order(k))];
-        };
+        const std::vector<Sample>& samples = rows_of_stage[static_cast<size_t>(t) - 1].samples;
+        Order order(static_cast<int64_t>(samples.size()), seed + static_cast<uint64_t>(t), true);
+        return [&samples, order](int64_t k) mutable { return samples[static_cast<size_t>(order(k))]; };
     };
     run.after_step = [&](int64_t step) { meter.read(model, step, step == updates); };
     run.after_stage = [&](int64_t t) {
@@ -312,7 +321,6 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
         add_to_curve(model, shared, folder + "/curve.jsonl", 0, 0);
     }
     train(model, run, config.resume);
-    write_file(folder + "/dropped.json", dropped.dump(2) + "\n");
 }
 
 void run_method(const Shared& shared, const Method& method, uint64_t seed) {
@@ -384,7 +392,6 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     for (const std::string& name : config.methods) {
         method_by_name(name);
     }
-    prepare_folder(config, kernels);
     const Shared shared = prepare(kernels, config);
     for (int64_t s = 0; s < config.seeds; s++) {
         for (const std::string& name : method_names(config)) {

@@ -280,7 +280,10 @@ void read_run_file(RunLog& run, const std::string& path) {
             CHECK(row.is_object(), "%s: field \"schedule\" must hold objects, found %s", path.c_str(),
                   row.type_name());
             run.schedule.push_back({count_field(row, "stage", path), number_field(row, "keep", path),
-                                    count_field(row, "shots", path), count_field(row, "updates", path)});
+                                    count_field(row, "shots", path), std::nullopt});
+            if (row.contains("updates")) {
+                run.schedule.back().updates = count_field(row, "updates", path);
+            }
         }
         json.erase("schedule"); // has a table of its own
     }

@@ -77,7 +77,7 @@ struct ScheduleRow {
     int64_t stage = 0;
     double keep = 0; // S_t
     int64_t shots = 0;
-    int64_t updates = 0;
+    std::optional<int64_t> updates; // as planned; run.json may leave it out, the log has what was done
 };
 
 struct RunLog {

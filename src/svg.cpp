@@ -413,7 +413,8 @@ std::string style() {
   --s0: #6d7683; --s1: #ad4f86; --s2: #0069a8; --s3: #007a59;
   --s4: #c24e00; --s5: #8f6a00; --s6: #2b88bd; --s7: #5b4bb7; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e8ebee; --muted: #a0aab5; --grid: #2b323a; --axis: #6b7682; --page: #14181c; --card: #1c2126;
+  :root { --ink: #e8ebee; --muted: #a0aab5; --grid: #2b323a; --axis: #6b7682; --page: #14181c;
+    --card: #1c2126;
     --s0: #a6afba; --s1: #e59cc6; --s2: #62b5f2; --s3: #41cda1;
     --s4: #ff8f45; --s5: #e0bb45; --s6: #93d4ff; --s7: #aca0f7; } }
 svg { display: block; width: 100%; height: auto; }

@@ -70,8 +70,10 @@ TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
         at = load_state(state_path, model, adamw);
         say(run.label + ": continues after update " + std::to_string(at.step));
     }
-    truncate_log(log_path, at.step);
-    truncate_log(run.folder + "/meter.jsonl", at.step);
+    // Without a saved state nothing is kept: what stands before the first update is written again too.
+    const int64_t kept = at.step > 0 ? at.step : -1;
+    truncate_log(log_path, kept);
+    truncate_log(run.folder + "/meter.jsonl", kept);
 
     const int64_t stages = static_cast<int64_t>(run.stage_updates.size());
     const int64_t total = std::accumulate(run.stage_updates.begin(), run.stage_updates.end(), int64_t{0});

@@ -188,7 +188,8 @@ void Transformer::init_weights(Rng& rng) {
         const bool bias = t.name.ends_with(".bias");
         const bool into_residual = t.name.ends_with("o_proj.weight") || t.name.ends_with("down_proj.weight");
         const double fan_in = static_cast<double>(t.shape.back());
-        const double std = bias ? 0.0 : (into_residual ? residual : 1.0) / std::sqrt(fan_in);
+        const bool embedding = !config_.tied && t.name == "model.embed_tokens.weight";
+        const double std = bias ? 0.0 : embedding ? 1.0 : (into_residual ? residual : 1.0) / std::sqrt(fan_in);
         for (real& x : host) {
             x = static_cast<real>(norm ? 1.0 : std * rng.normal());
         }

@@ -54,8 +54,9 @@ public:
     Arena& trained() { return train_ == Train::everything ? weights_ : adapter_; }
     Arena& grads() { return grads_; } // the tensors of trained()
 
-    // Normal(0, 1/sqrt(IN)), projections into the residual stream divided by sqrt(2L); norms 1, biases 0. With GPT-2's
-    // 0.02 a model this narrow attends almost uniformly for too long (docs/base-model.md).
+    // Normal(0, 1/sqrt(IN)), projections into the residual stream divided by sqrt(2L); norms 1, biases 0; an embedding of
+    // its own (not tied) normal(0, 1). With GPT-2's 0.02 a model this narrow does not learn to look back in the time it
+    // has here: what the first layers add drowns the tokens (docs/base-model.md).
     void init_weights(Rng& rng);
     // A uniform in +-1/sqrt(IN) (PEFT's default), B zero: the adapter starts as no change.
     void init_adapter(Rng& rng);

@@ -341,6 +341,31 @@ TEST_CASE("a run that has only begun, and one without run.json, are reported", "
     REQUIRE(holds(table_of(unnamed.path()), "missing: run.json"));
 }
 
+TEST_CASE("stages are marked as planned, or as logged when run.json does not plan updates", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    write_report(folder.path());
+    const std::string planned = read_file(folder.path() + "/report.html");
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    for (Json& row : json["schedule"]) {
+        row.erase("updates");
+    }
+    put(folder.path() + "/run.json", json.dump());
+    write_report(folder.path());
+    const std::string logged = read_file(folder.path() + "/report.html");
+    // Planned: two updates each. Logged so far: two and one; stage 2 begins after the second update either
+    // way.
+    REQUIRE(holds(planned, ">stage 2</text>"));
+    REQUIRE(holds(planned, "<td>0</td><td>2</td></tr>"));
+    REQUIRE(holds(logged, "<td>0</td><td>1</td></tr>"));
+    const auto mark = [](const std::string& page) {
+        const size_t end = page.find(">stage 2</text>");
+        const size_t begin = page.rfind("<text ", end);
+        return page.substr(begin, end - begin);
+    };
+    REQUIRE(mark(planned) == mark(logged));
+}
+
 TEST_CASE("a folder that is no run is refused", "[report]") {
     const TempFolder folder;
     REQUIRE(holds(error_of([&] { write_report(folder.path()); }), "is not the folder of a run"));
