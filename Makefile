@@ -45,7 +45,7 @@ ifeq ($(OPENMP),1)
   FLAGS += -fopenmp
   $(info OpenMP    found: several threads)
 else
-  FLAGS += -Wno-unknown-pragmas
+  FLAGS += -Wno-unknown-pragmas -Wno-unused-parameter
   $(info OpenMP    not used: one thread only (comes with g++; clang needs libomp-dev))
 endif
 

@@ -342,7 +342,7 @@ void pack_head(const Attention& a, const ForwardPlan& plan, const PackedHead& he
 }
 
 // In a first round sequences of few rows are done and the others packed; in a second one these are done.
-void attend(const Attention& a, const ForwardPlan& plan, float* scratch, int threads) {
+void attend(const Attention& a, const ForwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
     int64_t* first = reinterpret_cast<int64_t*>(scratch); // (S) packed keys before those of sequence s
     for (int64_t s = 0, keys = 0; s < a.seq.count; s++) {
         first[s] = keys;

@@ -159,7 +159,7 @@ struct Isa {
     int64_t (*spin)(int64_t rounds, float* sink);
 };
 
-Isa isa_named(const std::string& isa) {
+Isa isa_named([[maybe_unused]] const std::string& isa) {
 #ifdef SKINTERN_X86_ISAS
     if (isa == "avx512") {
         return {avx512::make_cpu_kernels, avx512::spin_multiply_adds};
@@ -187,6 +187,7 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
 }
 
 double measure_peak(const std::string& isa, int threads) {
+    [[maybe_unused]] const int workers = choose_threads(threads);
     constexpr int kRuns = 20;
     constexpr int64_t kRounds = 50 * 1000;
     const auto spin = isa_named(choose_isa(isa)).spin;
@@ -194,7 +195,7 @@ double measure_peak(const std::string& isa, int threads) {
     for (int run = 0; run < kRuns; run++) {
         double flops = 0.0;
         const auto begin = std::chrono::steady_clock::now();
-#pragma omp parallel num_threads(choose_threads(threads)) reduction(+ : flops)
+#pragma omp parallel num_threads(workers) reduction(+ : flops)
         {
             float sink = 0.0f;
             flops += static_cast<double>(spin(kRounds, &sink));

@@ -17,8 +17,8 @@ namespace skintern::SKINTERN_ISA {
 
 namespace {
 
-constexpr int64_t kParallelElements =
-    32 * 1024;                           // below this many elements waking the other threads costs more
+// Elements below which waking the other threads costs more.
+[[maybe_unused]] constexpr int64_t kParallelElements = 32 * 1024;
 constexpr int64_t kRangeElements = 4096; // elements of one task of an elementwise op
 constexpr int64_t kChunkRows = 64;       // rows of one partial sum
 constexpr int64_t kStripColumns = 64;    // columns of one task where rows must stay in order

@@ -39,7 +39,8 @@ constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them doe
 constexpr int64_t kDotRows = 8;        // at most so many rows go by dot products
 constexpr int64_t kDotColumns = 4;     // columns of out that one pass over a row of a serves
 constexpr int64_t kDotTask = 32;       // columns of one task
-constexpr int64_t kParallelWork = 64 * 1024; // multiply-adds below which waking the other threads costs more
+// Multiply-adds below which waking the other threads costs more.
+[[maybe_unused]] constexpr int64_t kParallelWork = 64 * 1024;
 
 struct Product {
     Layout layout;
@@ -188,7 +189,7 @@ int64_t floats_of_b(const Product& p, const Plan& plan) {
     return round_up(min_of(p.N, kNC), kNR) * plan.kc;
 }
 
-void packed_product(const Product& p, const Plan& plan, float* scratch, int threads) {
+void packed_product(const Product& p, const Plan& plan, float* scratch, [[maybe_unused]] int threads) {
 #pragma omp parallel num_threads(threads) if (p.M * p.N * p.K > kParallelWork)
     {
         float* packed_a = scratch + 2 * floats_of_b(p, plan) + thread_index() * floats_of_a(plan);
@@ -269,7 +270,7 @@ void dot_columns(const Product& p, int64_t n) {
     }
 }
 
-void dot_product(const Product& p, int threads) {
+void dot_product(const Product& p, [[maybe_unused]] int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (p.M * p.N * p.K > kParallelWork)
     for (int64_t n0 = 0; n0 < p.N; n0 += kDotTask) {
         const int64_t end = min_of(p.N, n0 + kDotTask);

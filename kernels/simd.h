@@ -252,7 +252,7 @@ inline vec scale_by_power(vec p, [[maybe_unused]] vec n, [[maybe_unused]] vec sh
 
 // exp(x) in each lane: x = n ln2 + r with |r| <= ln2/2, exp(x) = 2^n exp(r), and exp(r) = 1 + r + r^2 g(r) with g a
 // polynomial of degree 4, interpolated at Chebyshev nodes (its own error is 0.09 ulp). The error of the whole is below
-// 1.5 ulp, and below one unit of the smallest denormal where the result is denormal. exp(-inf) = 0, overflow gives
+// 1.1 ulp, and below one unit of the smallest denormal where the result is denormal. exp(-inf) = 0, overflow gives
 // +inf, NaN stays NaN.
 inline vec exp(vec x) {
     constexpr float kLog2e = 1.44269504f;
