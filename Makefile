@@ -12,6 +12,9 @@ FLAGS     = -std=c++20 $(OPT) $(CXXFLAGS) -Wall -Wextra -Wshadow -Wno-restrict -
 DEFINES   =
 LIBS      = -lutf8proc
 
+# As many jobs as processors, unless -j says otherwise.
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+
 # ---- features ----------------------------------------------------------------------------------------------------
 
 # $(call probe,code,flags): "1" when the code compiles and links. \# keeps make from reading a comment.

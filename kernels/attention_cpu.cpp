@@ -32,9 +32,10 @@ namespace {
 
 constexpr int64_t kQueries = 32;
 constexpr int64_t kKeys = 64;
-constexpr int64_t kFewRows = 8;              // sequences of fewer rows are not packed for
-constexpr int64_t kTurnKeys = 8;             // keys after which the next head takes its turn there
-constexpr int64_t kParallelWork = 64 * 1024; // multiply-adds below which waking the other threads costs more
+constexpr int64_t kFewRows = 8;  // sequences of fewer rows are not packed for
+constexpr int64_t kTurnKeys = 8; // keys after which the next head takes its turn there
+// Multiply-adds below which waking the other threads costs more.
+constexpr int64_t kParallelWork = 256 * 1024;
 
 // ---- packing ---------------------------------------------------------------------------------------------------------
 

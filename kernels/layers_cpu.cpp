@@ -250,20 +250,29 @@ float max_row(const float* x, // (V), V >= 1
               int64_t V) {
     vec largest = broadcast(x[0]);
     for (int64_t v = 0; v < V; v += kLanes) {
-        largest = max_of(keep_first(load_upto(x + v, V - v), V - v, x[0]), largest);
+        const vec x_v = load_upto(x + v, V - v);
+        largest = max_of(V - v < kLanes ? keep_first(x_v, V - v, x[0]) : x_v, largest);
     }
     return max_lanes(largest);
 }
 
-// sum_v exp(x[v] - largest). Blocks are summed in float and added up in double, so that the error does not grow with V.
-double sum_exp(const float* x, // (V)
-               float largest, int64_t V) {
+// sum_v exp(x[v] - largest), and with `keep` x becomes its terms. Blocks are summed in float and added up in double, so
+// that the error does not grow with V.
+double sum_exp(float* x, // (V) in, and with keep out
+               float largest, int64_t V, bool keep) {
     double sum = 0.0;
     for (int64_t v0 = 0; v0 < V; v0 += kRangeElements) {
         const int64_t end = min_of(V, v0 + kRangeElements);
         vec block = {};
         for (int64_t v = v0; v < end; v += kLanes) {
-            block += keep_first(exp(load_upto(x + v, end - v) - largest), end - v, 0.0f);
+            vec term = exp(load_upto(x + v, end - v) - largest);
+            if (end - v < kLanes) {
+                term = keep_first(term, end - v, 0.0f);
+            }
+            if (keep) {
+                store_upto(x + v, term, end - v);
+            }
+            block += term;
         }
         sum += sum_lanes(block);
     }
@@ -280,13 +289,11 @@ void CpuKernels::cross_entropy(float* loss,           // (M) =
     for (int64_t m = 0; m < M; m++) {
         float* x = logits + m * V;
         const float largest = max_row(x, V);
-        const double sum = sum_exp(x, largest, V);
-        loss[m] = static_cast<float>(std::log(sum) + (static_cast<double>(largest) - x[target[m]]));
-        if (scale != 0.0f) {
-            const float factor = static_cast<float>(scale / sum); // dx = (softmax - onehot) * scale
-            for (int64_t v = 0; v < V; v += kLanes) {
-                store_upto(x + v, exp(load_upto(x + v, V - v) - largest) * factor, V - v);
-            }
+        const double below_largest = static_cast<double>(largest) - x[target[m]];
+        const double sum = sum_exp(x, largest, V, scale != 0.0f);
+        loss[m] = static_cast<float>(std::log(sum) + below_largest);
+        if (scale != 0.0f) { // dx = (softmax - onehot) * scale
+            scale_all(x, static_cast<float>(scale / sum), V);
             x[target[m]] -= scale;
         }
     }

@@ -40,7 +40,7 @@ constexpr int64_t kDotRows = 8;        // at most so many rows go by dot product
 constexpr int64_t kDotColumns = 4;     // columns of out that one pass over a row of a serves
 constexpr int64_t kDotTask = 32;       // columns of one task
 // Multiply-adds below which waking the other threads costs more.
-[[maybe_unused]] constexpr int64_t kParallelWork = 64 * 1024;
+[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
 
 struct Product {
     Layout layout;

@@ -107,7 +107,7 @@ else
     not_ok "a run that is killed and resumed ends with the same bits"
 fi
 
-expect 1 "epochs" "a run is not resumed with other settings" $small --out "$work/whole" --resume --epochs 3
+expect 1 "was started with" "a run is not resumed with other settings" $small --out "$work/whole" --resume --epochs 3
 expect 0 "skintern" "a report can be made again" "$skintern" report "$work/whole"
 printf 'garbage\n' >> "$work/whole/seed-1/skintern/eval/test.jsonl"
 expect 1 "test.jsonl" "a damaged log is named" "$skintern" report "$work/whole"
