@@ -13,7 +13,10 @@
 //   gradients of activations are overwritten (=) unless the comment says otherwise.
 // - All pointers but those of upload/download's host side point into memory that this object allocated.
 // - An op is correct at every shape, including 1 and including N = 0 (does nothing).
-// - Same inputs, same number of threads, same processor: same bits. No op depends on the number of threads.
+// - Same inputs, same number of threads, same processor: same bits. No op depends on the number of threads, but for
+//   matmul of a library (OpenBLAS), which adds in another order with another number of threads.
+// - A row of a product may have other last bits when it is computed among at most eight rows: fewer rows are summed in
+//   another order, which is what makes decoding fast.
 #pragma once
 
 #include <cstddef>

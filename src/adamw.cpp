@@ -8,21 +8,19 @@
 namespace skintern {
 
 double learning_rate(const AdamwConfig& config, int64_t k, int64_t steps) {
+    const std::string& scheduler = config.lr_scheduler;
+    CHECK(scheduler == "cosine" || scheduler == "linear" || scheduler == "constant",
+          "--lr-scheduler is \"%s\": known are cosine, linear, constant", scheduler.c_str());
     const double warmup = std::ceil(static_cast<double>(steps) * config.warmup_ratio);
     const double done = static_cast<double>(k);
     if (done < warmup) {
         return config.lr * done / warmup;
     }
     const double progress = (done - warmup) / std::fmax(1.0, static_cast<double>(steps) - warmup);
-    if (config.lr_scheduler == "cosine") {
+    if (scheduler == "cosine") {
         return config.lr * 0.5 * (1.0 + std::cos(3.141592653589793 * progress));
     }
-    if (config.lr_scheduler == "linear") {
-        return config.lr * std::fmax(0.0, 1.0 - progress);
-    }
-    CHECK(config.lr_scheduler == "constant", "--lr-scheduler is \"%s\": known are cosine, linear, constant",
-          config.lr_scheduler.c_str());
-    return config.lr;
+    return scheduler == "linear" ? config.lr * std::fmax(0.0, 1.0 - progress) : config.lr;
 }
 
 Adamw::Adamw(const AdamwConfig& config, Arena& params, Arena& grads)

@@ -1,6 +1,8 @@
 // base_model.cpp — see base_model.h.
 #include "base_model.h"
 
+#include <cmath>
+
 #include "check.h"
 #include "checkpoint.h"
 #include "files.h"
@@ -12,8 +14,6 @@ namespace skintern {
 namespace {
 
 constexpr int64_t kDocumentsARow = 3;
-constexpr int64_t kLongestEcho = 24; // tokens before they are said again
-constexpr int64_t kEchoTokens = 256; // different tokens in echoes: the single bytes
 
 Bpe make_tokenizer(const BaseConfig& config, const std::string& path, bool resume) {
     if (resume && file_exists(path)) {
@@ -32,18 +32,32 @@ Bpe make_tokenizer(const BaseConfig& config, const std::string& path, bool resum
     return bpe;
 }
 
-// Random tokens said twice; only the second saying is labelled. Predicting it is the look-up in its purest form: find
-// where this token stood before, and say what followed.
-Sample echo_row(uint64_t seed, int64_t k) {
-    Rng rng(seed + static_cast<uint64_t>(k), "echo");
-    Sample sample;
-    sample.ids.resize(static_cast<size_t>(rng.between(4, kLongestEcho)));
-    for (int32_t& token : sample.ids) {
-        token = static_cast<int32_t>(rng.between(1, kEchoTokens));
+// A range of rows from short to long, in equal ratios: at(0) is `first`, at(1) is `last`.
+struct Growth {
+    double first, last;
+    int64_t at(double share) const { return std::llround(first * std::pow(last / first, share)); }
+};
+
+// Random tokens said twice, other random tokens before them; only the second saying is labelled. Predicting it is the
+// look-up in its purest form: find where this token stood before, and say what followed. `grown` (0 to 1): from 8 of 32
+// different tokens with nothing before them, which a model learns in a hundred updates, to 100 of the whole vocabulary.
+Sample echo_row(const BaseConfig& config, int64_t k, double grown) {
+    Rng rng(config.seed + static_cast<uint64_t>(k), "echo");
+    const int64_t longest = Growth{8, 100}.at(grown);
+    const int64_t different = Growth{32, static_cast<double>(config.model.vocab - 1)}.at(grown);
+    const int64_t most_before = std::llround(60 * grown);
+    std::vector<int32_t> said(static_cast<size_t>(rng.between(3, longest)));
+    std::vector<int32_t> before(static_cast<size_t>(rng.between(0, most_before)));
+    for (std::vector<int32_t>* part : {&before, &said}) {
+        for (int32_t& token : *part) {
+            token = static_cast<int32_t>(rng.between(1, different));
+        }
     }
-    const std::vector<int32_t> said = sample.ids;
+    Sample sample;
+    sample.ids = before;
     sample.ids.insert(sample.ids.end(), said.begin(), said.end());
-    sample.prompt_tokens = static_cast<int64_t>(said.size());
+    sample.prompt_tokens = static_cast<int64_t>(sample.ids.size());
+    sample.ids.insert(sample.ids.end(), said.begin(), said.end());
     return sample;
 }
 
@@ -65,21 +79,22 @@ Sample document_row(const BaseConfig& config, const Bpe& bpe, int64_t k) {
 BaseConfig tiny_base_config() {
     BaseConfig config;
     config.model.layers = 4;
-    config.model.channels = 192;
-    config.model.heads = 6;
-    config.model.kv_heads = 6;
+    config.model.channels = 160;
+    config.model.heads = 5;
+    config.model.kv_heads = 5;
     config.model.head_size = 32;
-    config.model.ffn = 512;
+    config.model.ffn = 432;
     config.model.vocab = 2048;
     config.model.max_positions = 4096;
+    config.model.rope_theta = 1000; // prompts are a thousand tokens at most
     config.model.tied = false;
     config.model.eos = 0;
-    config.train.adamw.lr = 3e-3;
+    config.train.adamw.lr = 2e-3;
     config.train.adamw.beta2 = 0.98;
     config.train.adamw.weight_decay = 0.01;
-    config.train.adamw.warmup_ratio = 0.05;
-    config.train.batch_size = 8;
-    config.train.save_steps = 100;
+    config.train.adamw.warmup_ratio = 0.02;
+    config.train.batch_size = 6;
+    config.train.save_steps = 200;
     return config;
 }
 
@@ -98,21 +113,34 @@ void make_base_model(Kernels& kernels, const BaseConfig& config, const std::stri
     Rng rng(config.seed, "base weights");
     model.init_weights(rng);
 
+    BaseConfig settled = config; // the vocabulary may have come out smaller
+    settled.model = model_config;
+    const int64_t echo_rows = config.echo_updates * config.echo_batch_size;
     TrainRun echo;
     echo.folder = folder + "/echo";
     echo.label = "pre-training, echo";
     echo.config = config.train;
     echo.config.batch_size = config.echo_batch_size;
+    echo.config.adamw.lr_scheduler = "constant";
     echo.stage_updates = {config.echo_updates};
-    echo.rows_of = [&](int64_t) { return [&](int64_t k) { return echo_row(config.seed, k); }; };
+    echo.rows_of = [&](int64_t) {
+        return [&](int64_t k) {
+            return echo_row(settled, k, static_cast<double>(k) / static_cast<double>(echo_rows));
+        };
+    };
     train(model, echo, resume);
 
+    // Every second row is an echo still, a short one: a quarter of the tokens.
     TrainRun text;
     text.folder = folder;
     text.label = "pre-training, text";
     text.config = config.train;
     text.stage_updates = {config.updates};
-    text.rows_of = [&](int64_t) { return [&](int64_t k) { return document_row(config, bpe, k); }; };
+    text.rows_of = [&](int64_t) {
+        return [&](int64_t k) {
+            return k % 2 == 0 ? document_row(settled, bpe, k / 2) : echo_row(settled, echo_rows + k, 1);
+        };
+    };
     train(model, text, resume);
     save_model(folder, model, "BF16");
 }

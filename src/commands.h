@@ -20,7 +20,7 @@ struct Common {
 void add_common(CLI::App* sub, Common* common);
 std::unique_ptr<Kernels> open_kernels(const Common& common);
 
-// The settings of a TOML file as command-line arguments: name = value becomes --name value.
+// The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize

@@ -46,12 +46,11 @@ std::vector<std::string> config_arguments(const std::string& path) {
         if (item.inputs.size() == 1 && item.inputs[0] == "true") {
             arguments.push_back("--" + item.name);
         } else if (!(item.inputs.size() == 1 && item.inputs[0] == "false")) {
-            arguments.push_back("--" + item.name);
             std::string joined;
             for (const std::string& input : item.inputs) {
                 joined += (joined.empty() ? "" : ",") + input;
             }
-            arguments.push_back(joined);
+            arguments.push_back("--" + item.name + "=" + joined);
         }
     }
     return arguments;

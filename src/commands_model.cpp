@@ -75,6 +75,20 @@ struct TrainOptions : ModelOptions {
 };
 
 // Rows of a --tokens file: {"ids":[...],"labels":[...]}.
+// A list of whole numbers of 32 bits; false for anything else.
+bool read_ints(const nlohmann::json& list, std::vector<int32_t>* out) {
+    if (!list.is_array()) {
+        return false;
+    }
+    for (const nlohmann::json& value : list) {
+        if (!value.is_number_integer() || value != static_cast<int32_t>(value.get<int64_t>())) {
+            return false;
+        }
+        out->push_back(value.get<int32_t>());
+    }
+    return true;
+}
+
 std::vector<Sample> read_token_rows(const std::string& path) {
     std::vector<Sample> rows;
     std::istringstream in(read_file(path));
@@ -83,13 +97,9 @@ std::vector<Sample> read_token_rows(const std::string& path) {
         number++;
         const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
         Sample sample;
-        try {
-            sample.ids = row.at("ids").get<std::vector<int32_t>>();
-            sample.labels = row.at("labels").get<std::vector<int32_t>>();
-        } catch (const nlohmann::json::exception&) {
-            CHECK(false, "%s:%lld: not a row {\"ids\":[...],\"labels\":[...]}", path.c_str(),
-                  static_cast<long long>(number));
-        }
+        const bool good = row.is_object() && row.contains("ids") && row.contains("labels") &&
+                          read_ints(row["ids"], &sample.ids) && read_ints(row["labels"], &sample.labels);
+        CHECK(good, "%s:%lld: not a row {\"ids\":[...],\"labels\":[...]}", path.c_str(), static_cast<long long>(number));
         CHECK(!sample.ids.empty() && sample.ids.size() == sample.labels.size(),
               "%s:%lld: %zu ids have %zu labels", path.c_str(), static_cast<long long>(number), sample.ids.size(),
               sample.labels.size());
@@ -334,9 +344,13 @@ void add_trace(CLI::App& app) {
             load_model(*kernels, o->model, o->labels.empty() ? Train::nothing : Train::everything, none);
         HostTensors tensors;
         model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
-            HostTensor tensor{shape, {}};
-            tensor.data = download(*kernels, data, tensor.numel());
-            tensors[name] = std::move(tensor);
+            HostTensor& tensor = tensors[name];
+            const HostTensor part{shape, download(*kernels, data, HostTensor{shape, {}}.numel())};
+            // Logits come in chunks of rows, everything else once.
+            tensor.data.insert(tensor.data.end(), part.data.begin(), part.data.end());
+            const int64_t rows = tensor.shape.empty() ? 0 : tensor.shape[0];
+            tensor.shape = shape;
+            tensor.shape[0] += rows;
         });
         Sample sample;
         sample.ids = parse_ids(o->ids, "--ids");

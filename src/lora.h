@@ -5,7 +5,7 @@
 //
 // Full fine-tuning, LoRA and frozen are settings of this one path: a gradient pointer that is null means that nothing
 // is computed for that parameter, and r = 0 means that there is no adapter. With LoRA, dW never exists.
-// Cost: 2 N IN OUT multiply-adds forward and for dx, plus 2 N R (IN + OUT) for the adapter, twice that in its backward.
+// Cost: 2 N IN OUT FLOPs forward and for dx, plus 2 N R (IN + OUT) for the adapter, twice that in its backward.
 #pragma once
 
 #include <string>

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <set>
 
 #include "check.h"
 #include "commands.h"
@@ -99,6 +100,33 @@ void add_report(CLI::App& app) {
     });
 }
 
+// "--lr=1" -> "--lr"
+std::string option_name(const std::string& argument) { return argument.substr(0, argument.find('=')); }
+
+// Puts what the --config file says behind the subcommand, without the options that the command line gives itself.
+void add_config_arguments(std::vector<std::string>& args) {
+    std::set<std::string> given;
+    std::string path;
+    for (size_t i = 1; i < args.size(); i++) {
+        given.insert(option_name(args[i]));
+        if (args[i] == "--config" && i + 1 < args.size()) {
+            path = args[i + 1];
+        } else if (args[i].starts_with("--config=")) {
+            path = args[i].substr(args[i].find('=') + 1);
+        }
+    }
+    if (path.empty()) {
+        return;
+    }
+    std::vector<std::string> from_file;
+    for (const std::string& argument : config_arguments(path)) {
+        if (!given.contains(option_name(argument))) {
+            from_file.push_back(argument);
+        }
+    }
+    args.insert(args.begin() + 1, from_file.begin(), from_file.end());
+}
+
 } // namespace
 
 } // namespace skintern
@@ -119,14 +147,7 @@ int main(int argc, char** argv) {
         args.insert(args.begin(), "reproduce");
     }
     try {
-        // What a --config file says stands before the command line's own options, which therefore win.
-        for (size_t i = 1; i + 1 < args.size(); i++) {
-            if (args[i] == "--config") {
-                const std::vector<std::string> from_file = config_arguments(args[i + 1]);
-                args.insert(args.begin() + 1, from_file.begin(), from_file.end());
-                break;
-            }
-        }
+        add_config_arguments(args);
         std::reverse(args.begin(), args.end()); // CLI11 takes them from the back
         app.parse(args);
         return 0;

@@ -108,12 +108,8 @@ void move_aside(const std::string& folder) {
 
 // The methods of a resumed run may grow; everything else must be as it was.
 void check_same_settings(const std::string& path, const Json& now) {
-    Json before;
-    try {
-        before = Json::parse(read_file(path));
-    } catch (const nlohmann::json::exception&) {
-        CHECK(false, "%s: damaged, so this run cannot be resumed", path.c_str());
-    }
+    const Json before = Json::parse(read_file(path), nullptr, false);
+    CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
     for (const auto& [key, value] : now.items()) {
         if (key != "methods") {
             CHECK(before.contains(key) && before[key] == value,
@@ -135,6 +131,8 @@ void prepare_folder(const ReproduceConfig& config, const Kernels& kernels, int64
         }
     }
     make_folder(config.out);
+    CHECK(file_exists(path) || std::filesystem::is_empty(config.out),
+          "%s: is not empty and holds no run.json, so it is no run of skintern; choose another --out", config.out.c_str());
     write_file(path, settings.dump(2) + "\n");
 }
 
@@ -191,9 +189,13 @@ EvalConfig eval_config(const Shared& shared, const std::string& label) {
 void evaluate_splits(Transformer& model, const Shared& shared, const Method& method, const std::string& folder) {
     make_folder(folder + "/eval");
     for (const std::string& split : kTestSplits) {
-        const auto it = shared.splits.find(split);
         const std::string path = folder + "/eval/" + split + ".jsonl";
-        if (it == shared.splits.end() || it->second.empty() || file_exists(path)) {
+        if (file_exists(path)) {
+            continue;
+        }
+        const auto it = shared.splits.find(split);
+        if (it == shared.splits.end() || it->second.empty()) {
+            write_eval(path, {}); // --tasks may leave a split without questions
             continue;
         }
         const std::vector<std::string> prompts =
@@ -216,7 +218,10 @@ void add_to_curve(Transformer& model, const Shared& shared, const std::string& p
     if (file_exists(path)) {
         std::istringstream in(read_file(path));
         for (std::string line; std::getline(in, line);) {
-            if (Json::parse(line).value("stage", int64_t{0}) < stage) {
+            const Json row = Json::parse(line, nullptr, false);
+            CHECK(row.is_object() && row.contains("stage") && row["stage"].is_number_integer(),
+                  "%s: damaged; without this file the run continues", path.c_str());
+            if (row["stage"] < stage) {
                 kept += line + "\n";
             }
         }

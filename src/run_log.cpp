@@ -255,7 +255,6 @@ void read_run_file(RunLog& run, const std::string& path) {
     Json json = parse_object(read_file(path), path);
     run.preset = optional_text(json, "preset", path);
     run.device = optional_text(json, "device", path);
-    run.command = optional_text(json, "command", path);
     for (const Json& seed : list_field(json, "seeds", path)) {
         CHECK(seed.is_number_unsigned() && seed.get<uint64_t>() <= uint64_t{1} << 53,
               "%s: field \"seeds\" must hold whole numbers, found %s", path.c_str(), seed.dump().c_str());

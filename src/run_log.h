@@ -1,11 +1,11 @@
 // run_log.h — what a run left behind, read from its folder into plain structs.
 //
-//     RUN/run.json                              how the run was made: preset, seeds, methods in order,
-//     schedule RUN/seed-<n>/<method>/log.jsonl           a row an update; the step counts on through the
-//     stages RUN/seed-<n>/<method>/eval/<split>.jsonl  a row a question RUN/seed-<n>/<method>/meter.jsonl
-//     loss on held-out rows with and without knowledge, through training RUN/seed-<n>/<method>/curve.jsonl
-//     accuracy with and without knowledge after each stage RUN/seed-<n>/<method>/dropped.json        what did
-//     not fit the token budget
+//     RUN/run.json                              how the run was made: preset, seeds, methods in order, schedule
+//     RUN/seed-<n>/<method>/log.jsonl           a row an update; the step counts on through the stages
+//     RUN/seed-<n>/<method>/eval/<split>.jsonl  a row a question
+//     RUN/seed-<n>/<method>/meter.jsonl         loss on held-out rows with and without knowledge, through training
+//     RUN/seed-<n>/<method>/curve.jsonl         accuracy with and without knowledge after each stage
+//     RUN/seed-<n>/<method>/dropped.json        what did not fit the token budget
 //
 // A file that is not there is a run that is not finished: it is named in `missing` and the rest is read. A
 // file that is there and damaged throws Error naming file, line and field.
@@ -81,7 +81,7 @@ struct ScheduleRow {
 };
 
 struct RunLog {
-    std::string dir, preset, device, command;
+    std::string dir, preset, device;
     std::vector<int64_t> seeds;
     std::vector<std::string> methods; // in the order of run.json
     std::vector<ScheduleRow> schedule;

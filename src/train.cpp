@@ -26,7 +26,7 @@ void truncate_log(const std::string& path, int64_t step) {
     std::string kept, line;
     while (std::getline(in, line)) {
         const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
-        if (row.is_object() && row.value("step", int64_t{0}) <= step && row.contains("step")) {
+        if (row.is_object() && row.contains("step") && row["step"].is_number_integer() && row["step"] <= step) {
             kept += line + "\n";
         }
     }

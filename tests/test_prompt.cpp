@@ -1,6 +1,7 @@
 // Prompts, masks, examples, and what is cut when a row is too long.
 #include "test.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -119,6 +120,34 @@ TEST_CASE("every target token and EOS is scored, and no token of the prompt", "[
         REQUIRE(batch.rows.front() == 3 + s.prompt_tokens - 1); // the last prompt token predicts the first of R
         REQUIRE(batch.rows.back() == 3 + static_cast<int32_t>(s.ids.size()) - 2);
         REQUIRE(static_cast<int64_t>(batch.rows.size()) == s.target_tokens());
+    }
+}
+
+TEST_CASE("ids and labels of a row of each method are those of the golden file", "[prompt]") {
+    const Bpe bpe = Bpe::load("tests/golden/bpe_tokenizer.json");
+    const Record r = sample_record();
+    const Record shot = sample_record("What is 3 plus 1?");
+    std::map<std::string, Context> contexts;
+    contexts["std-cot"] = full_context(r, method_by_name("std-cot").in_training);
+    contexts["kard"] = full_context(r, method_by_name("kard").in_training);
+    contexts["skintern, first stage"] = full_context(r, method_by_name("skintern").in_training);
+    contexts["skintern, first stage"].shots = {&shot};
+    contexts["skintern, last stage"] = {};
+    const auto golden = nlohmann::json::parse(read_file("tests/golden/rows.json"));
+    REQUIRE(golden.size() == contexts.size());
+    for (const auto& row : golden) {
+        INFO(row["method"].get<std::string>());
+        const std::string prompt = make_prompt(kTemplates, r, contexts.at(row["method"].get<std::string>()));
+        REQUIRE(prompt == row["prompt"].get<std::string>());
+        const Sample s = make_sample(bpe, -1, prompt, r.response);
+        REQUIRE(s.ids == row["ids"].get<std::vector<int32_t>>());
+        Batch batch;
+        add_sample(batch, s);
+        std::vector<int32_t> labels(s.ids.size(), kNoLabel); // at t the token that stands there; row t-1 predicts it
+        for (size_t i = 0; i < batch.rows.size(); i++) {
+            labels[static_cast<size_t>(batch.rows[i]) + 1] = batch.targets[i];
+        }
+        REQUIRE(labels == row["labels"].get<std::vector<int32_t>>());
     }
 }
 

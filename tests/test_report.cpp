@@ -69,7 +69,6 @@ void write_run_json(const std::string& run, const std::vector<std::string>& meth
     const Json json = {{"preset", "tiny"},
                        {"seeds", seeds},
                        {"device", "cpu <portable>"},
-                       {"command", "./skintern --out \"x\""},
                        {"methods", methods},
                        {"base", {{"params", 5}}},
                        {"schedule",
