@@ -67,7 +67,7 @@ TrainPosition load_state(const std::string& path, Transformer& model, Adamw& ada
     for (const float d : digits) {
         CHECK(d >= 0 && d < 1048576, "%s: tensor %s holds an impossible count", path.c_str(), kPosition);
     }
-    CHECK(read_count(digits, 1) >= 1, "%s: tensor %s says stage 0", path.c_str(), kPosition);
+    CHECK(read_count(digits, 0) >= 1, "%s: tensor %s says stage 0", path.c_str(), kPosition);
     upload_tensors(model.trained(), take_prefixed(tensors, kParam), path);
     upload_tensors(adamw.m(), take_prefixed(tensors, kFirst), path);
     upload_tensors(adamw.v(), take_prefixed(tensors, kSecond), path);

@@ -209,7 +209,7 @@ struct Traced {
 Traced trace_step(Kernels& kernels) {
     ModelConfig config = tiny_base_config().model;
     config.layers = 2;
-    config.kv_heads = 2;
+    config.kv_heads = 1;
     LoraConfig lora;
     Transformer model(kernels, config, Train::adapter, lora);
     Rng rng(5);

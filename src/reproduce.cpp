@@ -88,7 +88,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"cutoff_len", c.cutoff_len},
             {"max_new_tokens", c.max_new_tokens},
             {"curve_rows", c.curve_rows},
-            {"meter_every", c.meter_every}};
+            {"meter_readings", c.meter_readings}};
 }
 
 // An earlier run in the same folder is moved aside, never overwritten.
@@ -120,19 +120,37 @@ void check_same_settings(const std::string& path, const Json& now) {
     }
 }
 
+// What write_file was writing when an earlier process was killed: "curve.jsonl.1234.tmp".
+void remove_leftovers(const std::string& folder) {
+    std::vector<std::filesystem::path> leftovers;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+        if (entry.is_regular_file() && entry.path().extension() == ".tmp") {
+            leftovers.push_back(entry.path());
+        }
+    }
+    for (const std::filesystem::path& path : leftovers) {
+        std::filesystem::remove(path);
+    }
+}
+
 void prepare_folder(const ReproduceConfig& config, const Kernels& kernels, int64_t train_rows) {
     const std::string path = config.out + "/run.json";
     const Json settings = settings_json(config, kernels, train_rows);
     if (file_exists(path)) {
         if (config.resume) {
             check_same_settings(path, settings);
+            remove_leftovers(config.out);
         } else {
             move_aside(config.out);
         }
     }
     make_folder(config.out);
-    CHECK(file_exists(path) || std::filesystem::is_empty(config.out),
-          "%s: is not empty and holds no run.json, so it is no run of skintern; choose another --out", config.out.c_str());
+    for (const auto& entry : std::filesystem::directory_iterator(config.out)) {
+        // A process killed at once leaves run.json.<its number>.tmp.
+        CHECK(file_exists(path) || entry.path().filename().string().starts_with("run.json."),
+              "%s: holds %s and no run.json, so it is no run of skintern; choose another --out", config.out.c_str(),
+              entry.path().filename().c_str());
+    }
     write_file(path, settings.dump(2) + "\n");
 }
 
@@ -244,7 +262,8 @@ void add_to_curve(Transformer& model, const Shared& shared, const std::string& p
 // The internalization meter: how likely the held-out responses are with and without the knowledge.
 class Meter {
 public:
-    Meter(const Shared& shared, const std::string& path) : path_(path), every_(shared.config->meter_every) {
+    Meter(const Shared& shared, const std::string& path, int64_t updates)
+        : path_(path), every_(std::max<int64_t>(1, updates / shared.config->meter_readings)) {
         const std::vector<Record>& rows = shared.splits.at("validation");
         for (const Record& record : rows) {
             for (const Knowledge kind : {Knowledge::none, Knowledge::summary}) {
@@ -277,7 +296,7 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
     const std::vector<Stage> stages = method_stages(method, config.curriculum);
     const int64_t n_stages = static_cast<int64_t>(stages.size());
     const int64_t updates = total_updates(config, static_cast<int64_t>(rows.size()));
-    const Meter meter(shared, folder + "/meter.jsonl");
+    const Meter meter(shared, folder + "/meter.jsonl", updates);
     const PromptSettings settings{shared.templates, shared.bos, config.cutoff_len, 1000, seed};
     // The rows of all stages are made first: what does not fit is then known whole, also when a run is resumed.
     std::vector<StageRows> rows_of_stage;
@@ -362,8 +381,19 @@ ReproduceConfig tiny_preset(const std::string& data_folder) {
     config.base_folder = data_folder + "/base";
     config.templates = data_folder + "/templates/default.json";
     config.base = tiny_base_config();
-    config.train.adamw.lr = 2e-3;
-    config.train.batch_size = 16;
+    // Of the nineteen families, those that a model of this size learns something of in ten minutes; --tasks takes others.
+    config.data.tasks = {"boolean_expressions", "web_of_lies", "navigate", "logical_deduction",
+                         "tracking_shuffled_objects", "object_counting", "date_understanding", "penguins_in_a_table",
+                         "temporal_sequences", "reasoning_about_colored_objects", "world_facts", "world_prices",
+                         "world_distances", "world_kinship", "world_calendar", "world_units"};
+    config.data.train = 64;
+    config.data.test = 16;
+    config.train.adamw.lr = 5e-3;
+    config.train.batch_size = 8;
+    config.train.save_steps = 100;
+    config.epochs = 5;
+    config.max_new_tokens = 400; // the longest response of the tests has 384
+    config.curve_rows = 4;
     return config;
 }
 

@@ -39,7 +39,7 @@ struct ReproduceConfig {
     int64_t cutoff_len = 2048;
     int64_t max_new_tokens = 320;
     int64_t curve_rows = 6;           // test rows a family after each stage, for the internalization curve
-    int64_t meter_every = 10;         // updates between two readings of the internalization meter
+    int64_t meter_readings = 18;      // of the internalization meter, through the training of a method
 };
 
 // Settings of the tiny preset; `data_folder` is the project's data/.

@@ -65,6 +65,14 @@ printf 'stages = 3\nschedule = "exp"\n' > "$work/run.toml"
 expect 0 "skintern             3" "a --config file sets options" "$skintern" --dry-run --config "$work/run.toml"
 expect 0 "skintern             2" "the command line wins over the file" \
     "$skintern" --dry-run --config "$work/run.toml" --stages 2
+printf 'methods = ["kard"]\nstages = 3\n' > "$work/list.toml"
+expect 0 "skintern             3" "a list on the command line replaces the one of --config=FILE" \
+    "$skintern" --dry-run "--config=$work/list.toml" --methods skintern
+printf '{"ids":[1,2.5],"labels":[1,2]}\n' > "$work/half.jsonl"
+expect 1 "half.jsonl:1" "half a token is refused" \
+    "$skintern" train --model data/base --tokens "$work/half.jsonl" --out "$work/t"
+mkdir "$work/other" && touch "$work/other/thesis.txt"
+expect 1 "holds thesis.txt and no run.json" "a folder with something else in it is left alone" "$skintern" --out "$work/other"
 
 # ---- what works ----------------------------------------------------------------------------------------------------
 
@@ -100,6 +108,7 @@ for delay in 1 3 5; do
     wait $! 2> /dev/null
     resume="--resume"
 done
+touch "$work/killed/seed-1/skintern/log.jsonl.7.tmp" # what a kill in the middle of a write leaves
 $small --methods skintern --out "$work/killed" --resume > "$work/out" 2> "$work/err"
 if diff -r "$work/unbroken" "$work/killed" > "$work/err" 2>&1; then
     ok "a run that is killed and resumed ends with the same bits"

@@ -7,6 +7,7 @@
 
 #include "checkpoint.h"
 #include "files.h"
+#include "safetensors.h"
 #include "train.h"
 #include "weights.h"
 
@@ -122,6 +123,16 @@ TEST_CASE("a finished run does nothing when it is resumed", "[train]") {
     const HostTensors again = run(folder, true, -1);
     REQUIRE(read_file(folder + "/log.jsonl") == log);
     REQUIRE(again.begin()->second.data == first.begin()->second.data);
+}
+
+TEST_CASE("a training state of stage 0 is refused", "[train]") {
+    const std::string folder = fresh_folder("done");
+    run(folder, false, -1);
+    HostTensors state = read_safetensors(folder + "/state.safetensors");
+    std::vector<float>& position = state.at("position").data;
+    std::fill(position.begin(), position.begin() + 3, 0.0f); // the first count is the stage
+    write_safetensors(folder + "/state.safetensors", state);
+    REQUIRE_THROWS_WITH(run(folder, true, -1), Catch::Contains("says stage 0"));
 }
 
 TEST_CASE("the size of micro-batches does not change the result beyond rounding", "[train]") {
