@@ -6,7 +6,7 @@
 //      the median as a share of the roof, and the ratio of the medians
 //   4. attention: training forward and backward, and decoding over a cache; then the ops that only move memory
 //
-// The model of the tiny preset: C = 192 channels, F = 512, V = 2048, 6 heads of 32; 2048 packed rows in training, 64 or
+// The model of the tiny preset: C = 160 channels, F = 432, V = 2048, 5 heads of 32; 2048 packed rows in training, 64 or
 // 1 in decoding; adapters of rank 16. Floating-point operations are counted as a causal attention needs them; what
 // a kernel computes and masks away does not count.
 //
@@ -106,29 +106,29 @@ struct Shape {
 };
 
 constexpr Shape kShapes[] = {
-    {"q, k, v, o", Layout::nt, 2048, 192, 192, false},
-    {"gate, up", Layout::nt, 2048, 512, 192, false},
-    {"down", Layout::nt, 2048, 192, 512, false},
-    {"logits, 512 rows", Layout::nt, 512, 2048, 192, false},
-    {"dx of gate, up", Layout::nn, 2048, 192, 512, true},
-    {"dx of down", Layout::nn, 2048, 512, 192, false},
-    {"dx of logits", Layout::nn, 512, 192, 2048, false},
-    {"dW of gate, up", Layout::tn, 512, 192, 2048, true},
-    {"LoRA x A^T", Layout::nt, 2048, 16, 192, false},
-    {"LoRA h B^T", Layout::nt, 2048, 512, 16, true},
-    {"LoRA dout B", Layout::nn, 2048, 16, 512, false},
-    {"LoRA dh A", Layout::nn, 2048, 192, 16, true},
-    {"LoRA dB", Layout::tn, 512, 16, 2048, true},
-    {"LoRA dA", Layout::tn, 16, 192, 2048, true},
-    {"decode 64 q, k, v, o", Layout::nt, 64, 192, 192, false},
-    {"decode 64 gate, up", Layout::nt, 64, 512, 192, false},
-    {"decode 64 down", Layout::nt, 64, 192, 512, false},
-    {"decode 64 logits", Layout::nt, 64, 2048, 192, false},
-    {"decode 64 LoRA x A^T", Layout::nt, 64, 16, 192, false},
-    {"decode 64 LoRA h B^T", Layout::nt, 64, 512, 16, true},
-    {"decode 1 gate, up", Layout::nt, 1, 512, 192, false},
-    {"decode 1 down", Layout::nt, 1, 192, 512, false},
-    {"decode 1 logits", Layout::nt, 1, 2048, 192, false},
+    {"q, k, v, o", Layout::nt, 2048, 160, 160, false},
+    {"gate, up", Layout::nt, 2048, 432, 160, false},
+    {"down", Layout::nt, 2048, 160, 432, false},
+    {"logits, 512 rows", Layout::nt, 512, 2048, 160, false},
+    {"dx of gate, up", Layout::nn, 2048, 160, 432, true},
+    {"dx of down", Layout::nn, 2048, 432, 160, false},
+    {"dx of logits", Layout::nn, 512, 160, 2048, false},
+    {"dW of gate, up", Layout::tn, 432, 160, 2048, true},
+    {"LoRA x A^T", Layout::nt, 2048, 16, 160, false},
+    {"LoRA h B^T", Layout::nt, 2048, 432, 16, true},
+    {"LoRA dout B", Layout::nn, 2048, 16, 432, false},
+    {"LoRA dh A", Layout::nn, 2048, 160, 16, true},
+    {"LoRA dB", Layout::tn, 432, 16, 2048, true},
+    {"LoRA dA", Layout::tn, 16, 160, 2048, true},
+    {"decode 64 q, k, v, o", Layout::nt, 64, 160, 160, false},
+    {"decode 64 gate, up", Layout::nt, 64, 432, 160, false},
+    {"decode 64 down", Layout::nt, 64, 160, 432, false},
+    {"decode 64 logits", Layout::nt, 64, 2048, 160, false},
+    {"decode 64 LoRA x A^T", Layout::nt, 64, 16, 160, false},
+    {"decode 64 LoRA h B^T", Layout::nt, 64, 432, 16, true},
+    {"decode 1 gate, up", Layout::nt, 1, 432, 160, false},
+    {"decode 1 down", Layout::nt, 1, 160, 432, false},
+    {"decode 1 logits", Layout::nt, 1, 2048, 160, false},
 };
 
 constexpr const char* kLayoutNames[] = {"nt", "nn", "tn"};
@@ -173,7 +173,7 @@ void verify_matmul(const Shape& s, Kernels& kernels, Kernels& reference) {
 
 // S sequences of T rows, and everything that the attention ops read and write.
 struct AttentionCase {
-    static constexpr int64_t S = 4, T = 512, NH = 6, HS = 32, N = S * T;
+    static constexpr int64_t S = 4, T = 512, NH = 5, HS = 32, N = S * T;
     static constexpr int64_t kSlots = 64, kLength = 320; // decoding: so many sequences of so many keys
 
     AttentionCase() {
@@ -246,13 +246,13 @@ void bench_attention(Kernels& kernels, double peak) {
     const char* names[] = {"attention forward", "attention backward"};
     const double flops[] = {2.0 * product, 5.0 * product};
     for (int i = 0; i < 2; i++) {
-        std::printf("%-22s %lld x %lld rows, 6 heads  %8.1f %8.1f %5.0f %%   GFLOP/s\n", names[i],
+        std::printf("%-22s %lld x %lld rows, 5 heads  %8.1f %8.1f %5.0f %%   GFLOP/s\n", names[i],
                     static_cast<long long>(AttentionCase::S), static_cast<long long>(AttentionCase::T),
                     flops[i] / times[i].minimum * 1e-9, flops[i] / times[i].median * 1e-9,
                     100.0 * flops[i] / times[i].median / peak);
     }
     const double bytes = 4.0 * static_cast<double>(c.k_cache.size() + c.v_cache.size());
-    std::printf("%-22s %lld x %lld keys, 6 heads  %8.1f %8.1f           GB/s of keys and values\n",
+    std::printf("%-22s %lld x %lld keys, 5 heads  %8.1f %8.1f           GB/s of keys and values\n",
                 "attention decode", static_cast<long long>(AttentionCase::kSlots),
                 static_cast<long long>(AttentionCase::kLength), bytes / times[2].minimum * 1e-9,
                 bytes / times[2].median * 1e-9);
@@ -262,7 +262,7 @@ void bench_attention(Kernels& kernels, double peak) {
 
 // Buffers of the row-wise ops; each op is a method that reads and writes fields of this struct.
 struct LayerCase {
-    static constexpr int64_t N = 2048, C = 192, F = 512, V = 2048, NH = 6, HS = 32, M = 512;
+    static constexpr int64_t N = 2048, C = 160, F = 432, V = 2048, NH = 5, HS = 32, M = 512;
 
     LayerCase() {
         Rng rng(3);

@@ -1,6 +1,6 @@
 // pretrain.h — the parts that pre-training documents are built from.
 //
-// A base model of 2-3 million parameters must learn, from some 15 million tokens, to use knowledge that
+// A base model of 2 million parameters must learn, from some 15 million tokens, to use knowledge that
 // stands in its prompt. A small trial before this project found that tasks alone do not teach it to find a
 // fact, and that plain repetition does: a sequence said twice gives a signal at every token of the second
 // copy. So a good third of the documents repeats, about half are tasks with their knowledge, and the rest
