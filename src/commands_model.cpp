@@ -124,6 +124,8 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     settings.bos = model.config().bos;
     settings.cutoff_len = o.cutoff_len;
     settings.seed = o.seed;
+    settings.shots_from = o.curriculum.shots_from;
+    settings.nearest_shots = o.curriculum.shots;
     std::vector<RankedText> ranked;
     if (method.curriculum) {
         std::vector<std::string> summaries;
@@ -222,6 +224,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--schedule", o->curriculum.schedule, "linear, exp, inverse-exp, step or none")
         ->capture_default_str();
     sub->add_option("--shots", o->curriculum.shots)->capture_default_str();
+    sub->add_option("--shots-from", o->curriculum.shots_from, "block or similar")->capture_default_str();
     sub->add_flag("--one-schedule", o->train.one_schedule);
     sub->add_option("--save-steps", o->train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
     sub->callback([o] { run_train(*o); });

@@ -35,6 +35,8 @@ double strength(const std::string& schedule, double u) {
 std::vector<Stage> make_curriculum(const CurriculumConfig& config) {
     CHECK(config.stages >= 1 && config.stages <= 1000, "--stages is %lld: it must be from 1 to 1000",
           static_cast<long long>(config.stages));
+    CHECK(config.shots_from == "block" || config.shots_from == "similar",
+          "--shots-from is \"%s\": known are block, similar", config.shots_from.c_str());
     CHECK(config.shots >= 0 && config.shots <= 1000, "--shots is %lld: it must be from 0 to 1000",
           static_cast<long long>(config.shots));
     std::vector<Stage> stages;

@@ -20,6 +20,7 @@ struct CurriculumConfig {
     int64_t stages = 4;              // T
     std::string schedule = "linear"; // linear | exp | inverse-exp | step | none
     int64_t shots = 6;               // K
+    std::string shots_from = "block"; // block | similar: where examples come from, see prompt.h
 };
 
 struct Stage {

@@ -60,6 +60,8 @@ void add_reproduce(CLI::App& app) {
     sub->add_option("--schedule", run.curriculum.schedule, "linear, exp, inverse-exp, step or none")
         ->capture_default_str();
     sub->add_option("--shots", run.curriculum.shots, "examples at the first stage")->capture_default_str();
+    sub->add_option("--shots-from", run.curriculum.shots_from, "block (one draw for all rows of a family) or similar")
+        ->capture_default_str();
     sub->add_flag("--one-schedule", run.train.one_schedule, "one learning-rate schedule over all stages");
     sub->add_option("--lora-r", run.lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_option("--lora-alpha", run.lora.alpha)->capture_default_str();

@@ -61,8 +61,10 @@ Context full_context(const Record& record, Knowledge kind) {
 
 StageRows make_stage_rows(const Method& method, const Stage& stage, const std::vector<Record>& train,
                           const std::vector<RankedText>& ranked, const Bpe& bpe, const PromptSettings& settings) {
-    const Shots shots = draw_shots(train, stage.shots, settings.shot_block,
-                                   settings.seed + static_cast<uint64_t>(stage.index));
+    const uint64_t seed = settings.seed + static_cast<uint64_t>(stage.index);
+    const bool similar = settings.shots_from == "similar";
+    const Shots shots = similar ? similar_shots(train, stage.shots, settings.nearest_shots, seed)
+                                : draw_shots(train, stage.shots, settings.shot_block, seed);
     StageRows out;
     for (size_t i = 0; i < train.size(); i++) {
         if (shots.is_shot[i]) {

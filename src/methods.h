@@ -50,7 +50,9 @@ struct PromptSettings {
     Templates templates;
     int32_t bos = -1;
     int64_t cutoff_len = 2048; // tokens of a training row
-    int64_t shot_block = 1000; // training rows that share their examples
+    std::string shots_from = "block"; // block | similar, see prompt.h
+    int64_t shot_block = 1000;        // training rows that share their examples
+    int64_t nearest_shots = 6;        // rows that similar examples are drawn from, K
     uint64_t seed = 1;
 };
 

@@ -2,8 +2,10 @@
 #include "prompt.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "check.h"
 #include "files.h"
@@ -36,6 +38,44 @@ std::string first_words(const std::string& text, int64_t limit) {
         in_word = !space;
     }
     return text;
+}
+
+// Word -> weight, of length 1.
+using WordVector = std::map<std::string, double>;
+
+// Term frequency times log(rows / rows that have the word), of each question.
+std::vector<WordVector> tf_idf(const std::vector<Record>& records) {
+    std::vector<WordVector> vectors(records.size());
+    std::map<std::string, double> rows_with;
+    for (size_t i = 0; i < records.size(); i++) {
+        std::istringstream words(records[i].instruction);
+        for (std::string word; words >> word;) {
+            vectors[i][word] += 1;
+        }
+        for (const auto& [word, count] : vectors[i]) {
+            rows_with[word] += 1;
+        }
+    }
+    for (WordVector& vector : vectors) {
+        double squares = 0;
+        for (auto& [word, weight] : vector) {
+            weight *= std::log(static_cast<double>(records.size()) / rows_with[word]);
+            squares += weight * weight;
+        }
+        for (auto& [word, weight] : vector) {
+            weight /= std::sqrt(std::max(squares, 1e-30));
+        }
+    }
+    return vectors;
+}
+
+double dot(const WordVector& a, const WordVector& b) {
+    double sum = 0;
+    for (const auto& [word, weight] : a) {
+        const auto it = b.find(word);
+        sum += it == b.end() ? 0.0 : weight * it->second;
+    }
+    return sum;
 }
 
 } // namespace
@@ -137,6 +177,32 @@ Shots draw_shots(const std::vector<Record>& train, int64_t k, int64_t block, uin
                     }
                 }
             }
+        }
+    }
+    return shots;
+}
+
+Shots similar_shots(const std::vector<Record>& train, int64_t k, int64_t nearest, uint64_t seed) {
+    Shots shots;
+    shots.of_row.resize(train.size());
+    shots.is_shot.assign(train.size(), false);
+    const std::vector<WordVector> vectors = k == 0 ? std::vector<WordVector>() : tf_idf(train);
+    for (size_t i = 0; i < vectors.size(); i++) {
+        std::vector<std::pair<double, size_t>> near; // minus the cosine, so that ties keep the order of rows
+        for (size_t j = 0; j < train.size(); j++) {
+            if (train[j].task_name == train[i].task_name && train[j].instruction != train[i].instruction) {
+                near.emplace_back(-dot(vectors[i], vectors[j]), j);
+            }
+        }
+        CHECK(near.size() >= static_cast<size_t>(k), "%s has %zu other questions, too few for %lld examples: use fewer "
+              "--shots", train[i].task_name.c_str(), near.size(), static_cast<long long>(k));
+        std::sort(near.begin(), near.end());
+        near.resize(std::min(near.size(), static_cast<size_t>(std::max(nearest, k))));
+        Rng rng(seed + i, "similar shots");
+        std::vector<std::pair<double, size_t>> chosen = rng.sample(near, static_cast<size_t>(k));
+        std::sort(chosen.begin(), chosen.end());
+        for (const auto& [distance, j] : chosen) {
+            shots.of_row[i].push_back(&train[j]);
         }
     }
     return shots;

@@ -62,4 +62,8 @@ struct Shots {
 };
 Shots draw_shots(const std::vector<Record>& train, int64_t k, int64_t block, uint64_t seed);
 
+// The paper's way: `k` drawn from the `nearest` rows of the same family whose questions are most like the row's, by the
+// cosine of their TF-IDF vectors over words; nearest first. No row is left out of training.
+Shots similar_shots(const std::vector<Record>& train, int64_t k, int64_t nearest, uint64_t seed);
+
 } // namespace skintern

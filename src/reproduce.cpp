@@ -79,6 +79,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
                       {"validation", c.data.validation}, {"test", c.data.test}}},
             {"lora", {{"r", c.lora.r}, {"alpha", c.lora.alpha}, {"target_modules", c.lora.target_modules}}},
             {"schedule_name", c.curriculum.schedule},
+            {"shots_from", c.curriculum.shots_from},
             {"schedule", stages},
             {"train", {{"lr", c.train.adamw.lr}, {"weight_decay", c.train.adamw.weight_decay},
                        {"max_grad_norm", c.train.adamw.max_grad_norm}, {"warmup_ratio", c.train.adamw.warmup_ratio},
@@ -297,7 +298,13 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
     const int64_t n_stages = static_cast<int64_t>(stages.size());
     const int64_t updates = total_updates(config, static_cast<int64_t>(rows.size()));
     const Meter meter(shared, folder + "/meter.jsonl", updates);
-    const PromptSettings settings{shared.templates, shared.bos, config.cutoff_len, 1000, seed};
+    PromptSettings settings;
+    settings.templates = shared.templates;
+    settings.bos = shared.bos;
+    settings.cutoff_len = config.cutoff_len;
+    settings.shots_from = config.curriculum.shots_from;
+    settings.nearest_shots = config.curriculum.shots;
+    settings.seed = seed;
     // The rows of all stages are made first: what does not fit is then known whole, also when a run is resumed.
     std::vector<StageRows> rows_of_stage;
     int64_t left_out = 0, knowledge_cut = 0, shots_cut = 0;

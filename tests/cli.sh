@@ -40,6 +40,7 @@ expect 0 "reproduce" "help names the subcommands" "$skintern" --help
 expect 2 "--nonsense" "an unknown option is a usage error" "$skintern" --nonsense
 expect 2 "stages" "a value of the wrong kind is a usage error" "$skintern" reproduce --stages many
 expect 1 "linaer" "an unknown schedule is named" "$skintern" --dry-run --schedule linaer
+expect 1 "similiar" "an unknown source of examples is named" "$skintern" --dry-run --shots-from similiar
 expect 1 "no method \"magic\"" "an unknown method is named" "$skintern" --methods magic --out "$work/m"
 expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling --out "$work/d"
 expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu

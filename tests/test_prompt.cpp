@@ -187,6 +187,47 @@ TEST_CASE("examples are of the row's family, never the row itself, and are not t
     REQUIRE_THROWS_WITH(draw_shots(many_records(6), 6, 1000, 7), Catch::Contains("use fewer --shots"));
 }
 
+TEST_CASE("similar examples are drawn from the nearest questions of the family, and nothing is left out", "[prompt]") {
+    std::vector<Record> records = many_records(3);
+    for (const char* question : {"red apple pie", "red apple juice", "red plum pie", "green old boat"}) {
+        records.push_back(sample_record(question));
+        records.back().task_name = "fruit";
+    }
+    const Shots two = similar_shots(records, 2, 2, 7);
+    REQUIRE(two.of_row[3] == std::vector<const Record*>{&records[4], &records[5]}); // two words in common; ties by row
+    for (size_t i = 0; i < records.size(); i++) {
+        REQUIRE(!two.is_shot[i]);
+        for (const Record* shot : two.of_row[i]) {
+            REQUIRE(shot->task_name == records[i].task_name);
+            REQUIRE(shot != &records[i]);
+        }
+    }
+    std::set<const Record*> drawn; // one of the two nearest: which one, the seed says
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        const Shots one = similar_shots(records, 1, 2, seed);
+        REQUIRE(one.of_row[3].size() == 1);
+        drawn.insert(one.of_row[3][0]);
+        REQUIRE(one.of_row[3] == similar_shots(records, 1, 2, seed).of_row[3]);
+    }
+    REQUIRE(drawn == std::set<const Record*>{&records[4], &records[5]});
+    REQUIRE(similar_shots(records, 0, 2, 7).of_row[3].empty());
+    REQUIRE_THROWS_WITH(similar_shots(records, 3, 6, 7), Catch::Contains("use fewer --shots"));
+
+    const StageRows rows = [&] {
+        PromptSettings settings;
+        settings.templates = kTemplates;
+        settings.shots_from = "similar";
+        settings.nearest_shots = 2;
+        settings.cutoff_len = 100000;
+        Stage stage;
+        stage.keep = 1;
+        stage.shots = 2;
+        return make_stage_rows(method_by_name("skintern"), stage, records, rank_all(records), byte_tokenizer(), settings);
+    }();
+    REQUIRE(rows.samples.size() == records.size());
+    REQUIRE(rows.as_shots == 0);
+}
+
 TEST_CASE("a row that does not fit loses knowledge, then examples, never question, target or EOS", "[prompt]") {
     const Bpe bpe = byte_tokenizer();
     const std::vector<Record> train = many_records(12);
