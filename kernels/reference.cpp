@@ -1,8 +1,9 @@
 // reference.cpp — every op of kernels.h as the textbook writes it. Read it first: the others must agree.
 //
 // Each op is its equation as plain loops, one thread, in the order of kernels.h. Sums run in double and are
-// rounded to `real` once (but for scatter_add_rows, which adds row by row), so this file is the oracle that the fast CPU ops and CUDA are tested against. Its
-// backward passes are tested by central differences, with the whole file compiled for real = double.
+// rounded to `real` once (but for scatter_add_rows, which adds row by row), so this file is the oracle that the
+// fast CPU ops and CUDA are tested against. Its backward passes are tested by central differences, with the whole
+// file compiled for real = double.
 //
 //   matmul         out = x w^T,  dx = dout w,  dw = dout^T x                the three layouts nt, nn, tn
 //   rmsnorm        out = w x r,  r = 1/sqrt(mean x^2 + eps)

@@ -32,19 +32,16 @@ Bpe make_tokenizer(const BaseConfig& config, const std::string& path, bool resum
     return bpe;
 }
 
-// A range of rows from short to long, in equal ratios: at(0) is `first`, at(1) is `last`.
-struct Growth {
-    double first, last;
-    int64_t at(double share) const { return std::llround(first * std::pow(last / first, share)); }
-};
+// From `first` at share 0 to `last` at share 1, in equal ratios.
+int64_t grow(double first, double last, double share) { return std::llround(first * std::pow(last / first, share)); }
 
 // Random tokens said twice, other random tokens before them; only the second saying is labelled. Predicting it is the
 // look-up in its purest form: find where this token stood before, and say what followed. `grown` (0 to 1): from 8 of 32
 // different tokens with nothing before them, which a model learns in a hundred updates, to 100 of the whole vocabulary.
 Sample echo_row(const BaseConfig& config, int64_t k, double grown) {
     Rng rng(config.seed + static_cast<uint64_t>(k), "echo");
-    const int64_t longest = Growth{8, 100}.at(grown);
-    const int64_t different = Growth{32, static_cast<double>(config.model.vocab - 1)}.at(grown);
+    const int64_t longest = grow(8, 100, grown);
+    const int64_t different = grow(32, static_cast<double>(config.model.vocab - 1), grown);
     const int64_t most_before = std::llround(60 * grown);
     std::vector<int32_t> said(static_cast<size_t>(rng.between(3, longest)));
     std::vector<int32_t> before(static_cast<size_t>(rng.between(0, most_before)));

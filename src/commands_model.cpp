@@ -81,7 +81,8 @@ bool read_ints(const nlohmann::json& list, std::vector<int32_t>* out) {
         return false;
     }
     for (const nlohmann::json& value : list) {
-        if (!value.is_number_integer() || value != static_cast<int32_t>(value.get<int64_t>())) {
+        const double number = value.is_number_integer() ? value.get<double>() : 0.5; // exact as far as 32 bits go
+        if (number != static_cast<double>(static_cast<int32_t>(std::clamp(number, -2147483648.0, 2147483647.0)))) {
             return false;
         }
         out->push_back(value.get<int32_t>());

@@ -125,7 +125,10 @@ void check_same_settings(const std::string& path, const Json& now) {
 void remove_leftovers(const std::string& folder) {
     std::vector<std::filesystem::path> leftovers;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
-        if (entry.is_regular_file() && entry.path().extension() == ".tmp") {
+        const std::filesystem::path written = entry.path().stem(); // "curve.jsonl.1234"
+        const std::string number = written.extension().string();
+        if (entry.is_regular_file() && entry.path().extension() == ".tmp" && number.size() > 1 &&
+            number.find_first_not_of("0123456789", 1) == std::string::npos) {
             leftovers.push_back(entry.path());
         }
     }

@@ -72,6 +72,9 @@ expect 0 "skintern             3" "a list on the command line replaces the one o
 printf '{"ids":[1,2.5],"labels":[1,2]}\n' > "$work/half.jsonl"
 expect 1 "half.jsonl:1" "half a token is refused" \
     "$skintern" train --model data/base --tokens "$work/half.jsonl" --out "$work/t"
+printf '{"ids":[1,18446744073709551615],"labels":[1,2]}\n' > "$work/huge.jsonl"
+expect 1 "huge.jsonl:1" "a token of 64 bits is refused" \
+    "$skintern" train --model data/base --tokens "$work/huge.jsonl" --out "$work/t"
 mkdir "$work/other" && touch "$work/other/thesis.txt"
 expect 1 "holds thesis.txt and no run.json" "a folder with something else in it is left alone" "$skintern" --out "$work/other"
 
@@ -89,6 +92,20 @@ if diff -r "$work/data" "$work/again" > "$work/err"; then
 else
     not_ok "the same seed gives the same data"
 fi
+
+# The logits are computed 512 rows at a time, and traced whole.
+ids=$(seq 1 600 | tr '\n' ' ')
+"$skintern" trace --model data/base --ids "$ids" --out "$work/trace.safetensors" > "$work/out" 2> "$work/err"
+if head -c 100000 "$work/trace.safetensors" | grep -aqE '"logits":\{[^}]*"shape":\[600,2048\]'; then
+    ok "a trace of more rows than a chunk holds all logits"
+else
+    not_ok "a trace of more rows than a chunk holds all logits"
+fi
+# No family of this run is unseen in training, so one split has no questions.
+expect 0 "base" "a split without questions is not a failure" "$skintern" --tasks world_facts --methods base --train 10 \
+    --test 2 --max-new-tokens 8 --out "$work/one-family"
+expect 0 "nothing to do" "and the run is complete" sh -c "
+    '$skintern' report '$work/one-family' 2>&1 | grep -i missing || echo nothing to do"
 
 # ---- a run, killed and continued -----------------------------------------------------------------------------------
 
