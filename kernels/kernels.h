@@ -24,15 +24,9 @@
 #include <memory>
 #include <string>
 
-#ifndef SKINTERN_REAL
-#define SKINTERN_REAL float
-#endif
+#include "weight_type.h"
 
 namespace skintern {
-
-// The type of every activation, gradient and moment: float. The gradient tests compile the same files once more with
-// -DSKINTERN_REAL=double, where central differences can be taken at eps = 1e-6.
-using real = SKINTERN_REAL;
 
 // S sequences packed end to end: rows start[s] .. start[s+1]-1 belong to sequence s.
 struct Sequences {
