@@ -4,20 +4,9 @@
 #include <cmath>
 
 #include "check.h"
+#include "tensor_file.h"
 
 namespace skintern {
-
-namespace {
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-    std::string out = "[";
-    for (size_t i = 0; i < shape.size(); i++) {
-        out += (i > 0 ? "," : "") + std::to_string(shape[i]);
-    }
-    return out + "]";
-}
-
-} // namespace
 
 void upload_tensors(Arena& arena, const HostTensors& tensors, const std::string& where) {
     for (const auto& [name, tensor] : tensors) {
