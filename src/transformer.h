@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "config.h"
 #include "lora.h"
+#include "lora_config.h"
 #include "rng.h"
 
 namespace skintern {
