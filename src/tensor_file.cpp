@@ -9,9 +9,7 @@
 #include "tensor_file.h"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <map>
@@ -21,6 +19,7 @@
 #include <sys/mman.h>
 
 #include "check.h"
+#include "dequantize.h"
 #include "descriptor.h"
 #include "files.h"
 #include "safetensors.h"
@@ -143,42 +142,12 @@ std::string shape_text(const std::vector<int64_t>& shape) {
     return out + "]";
 }
 
-namespace {
-
-// F16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Every value is exact as a float.
-float f16_to_float(uint16_t bits) {
-    const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
-    const uint32_t exponent = (bits >> 10) & 0x1f;
-    const uint32_t mantissa = bits & 0x3ff;
-    if (exponent == 0) { // zero and subnormal: mantissa * 2^-24
-        const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-        return sign != 0 ? -magnitude : magnitude;
-    }
-    const uint32_t wide = exponent == 0x1f ? 0xff : exponent - 15 + 127; // infinity and NaN keep all ones
-    return std::bit_cast<float>(sign | (wide << 23) | (mantissa << 13));
-}
-
-float bf16_to_float(uint16_t bits) {
-    return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
-}
-
-} // namespace
-
 std::vector<float> to_floats(const StoredTensor& tensor) {
-    CHECK(tensor.type <= WeightType::bf16, "tensor \"%s\": its type %s cannot be widened to floats yet",
-          shown(tensor.name).c_str(), weight_format(tensor.type).name);
-    const size_t size = static_cast<size_t>(weight_format(tensor.type).bytes);
-    std::vector<float> out(tensor.bytes / size);
-    if (tensor.type == WeightType::f32 && !out.empty()) {
-        std::memcpy(out.data(), tensor.data, tensor.bytes);
-    } else {
-        const char* in = static_cast<const char*>(tensor.data);
-        for (float& value : out) {
-            uint16_t bits;
-            std::memcpy(&bits, in, sizeof(bits)); // data need not be aligned
-            value = tensor.type == WeightType::f16 ? f16_to_float(bits) : bf16_to_float(bits);
-            in += sizeof(bits);
-        }
+    const WeightFormat& format = weight_format(tensor.type);
+    const int64_t n = static_cast<int64_t>(tensor.bytes) / format.bytes * format.elements;
+    std::vector<float> out(static_cast<size_t>(n));
+    if (n > 0) {
+        dequantize(out.data(), tensor.type, tensor.data, 0, n); // rows are whole blocks: all of them are as one
     }
     return out;
 }
