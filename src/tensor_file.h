@@ -37,7 +37,7 @@ struct StoredTensor {
     std::vector<int64_t> shape;             // row-major, as Hugging Face writes it: (OUT,IN) of a linear layer
     const void* data = nullptr;             // row_bytes() of all its rows; aligned for its type or not
     size_t bytes = 0;
-    std::shared_ptr<const MappedFile> file; // where data lies
+    std::shared_ptr<const void> owner;      // of what data points into: a MappedFile, or a buffer
 };
 
 // The tensors of a .safetensors file, or of a Hugging Face folder: model.safetensors, or the shards that

@@ -18,6 +18,7 @@
 #include "arena.h"
 #include "config.h"
 #include "lora.h"
+#include "model_file.h"
 #include "rng.h"
 
 namespace skintern {
@@ -43,8 +44,10 @@ using Trace = std::function<void(const std::string& name, const real* data, cons
 
 class Transformer {
 public:
-    // `lora.r` 0: no adapter. Weights and adapter start as zeros; load or initialise them next.
-    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora);
+    // `lora.r` 0: no adapter, which else starts as zeros. With a file, matrices that are not trained stay where it maps
+    // them and in its types; without one, weights start as zeros: initialise them next.
+    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                const ModelFile* file = nullptr);
     ~Transformer();
 
     const ModelConfig& config() const { return config_; }
@@ -100,6 +103,7 @@ private:
     ModelConfig config_;
     Train train_;
     LoraConfig lora_;
+    std::vector<StoredTensor> stored_; // the file's tensors, where weights_ lies in it
     Arena weights_, adapter_, grads_;
     std::vector<Block> blocks_;
     Trace trace_;
