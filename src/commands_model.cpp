@@ -14,6 +14,7 @@
 #include "generate.h"
 #include "measure.h"
 #include "methods.h"
+#include "npy.h"
 #include "progress.h"
 #include "safetensors.h"
 #include "train.h"

@@ -11,14 +11,6 @@ namespace skintern {
 
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-    std::string out = "[";
-    for (size_t i = 0; i < shape.size(); i++) {
-        out += (i > 0 ? "," : "") + std::to_string(shape[i]);
-    }
-    return out + "]";
-}
-
 void check_shape(const Tensor& expected, const std::vector<int64_t>& shape, const std::string& where) {
     CHECK(shape == expected.shape, "%s: tensor %s has shape %s, the configuration asks for %s", where.c_str(),
           expected.name.c_str(), shape_text(shape).c_str(), shape_text(expected.shape).c_str());
