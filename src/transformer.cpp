@@ -631,6 +631,17 @@ void Transformer::start_cache(int64_t slots, int64_t capacity) {
     cache_->allocate();
 }
 
+void Transformer::copy_cache(int64_t to, int64_t from, int64_t positions) {
+    CHECK(to < cache_slots_ && from < cache_slots_ && positions <= cache_capacity_,
+          "%lld positions of slot %lld do not fit a cache of %lld slots of %lld", static_cast<long long>(positions),
+          static_cast<long long>(from), static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_));
+    for (const Tensor& t : cache_->tensors()) { // (slots,capacity,NKV*HS)
+        const int64_t slot_size = t.shape[1] * t.shape[2];
+        kernels_->copy(t.data + to * slot_size, t.data + from * slot_size,
+                       static_cast<size_t>(positions * t.shape[2]) * sizeof(real));
+    }
+}
+
 std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
                                               const std::vector<int32_t>& length) {
     std::vector<int32_t> cache_rows(batch.ids.size());

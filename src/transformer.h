@@ -79,6 +79,8 @@ public:
 
     // ---- generation over a key/value cache -----------------------------------------------------------------------
     void start_cache(int64_t slots, int64_t capacity);
+    // The first `positions` keys and values of slot `from` also in slot `to`, for prompts that begin alike.
+    void copy_cache(int64_t to, int64_t from, int64_t positions);
     // Feeds the batch, whose sequence s continues slot[s] and then fills length[s] positions there; returns the greedy
     // next token of each scored row.
     std::vector<int32_t> next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
