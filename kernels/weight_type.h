@@ -61,10 +61,13 @@ struct Matrix {
     [[gnu::always_inline]] const real* numbers() const { return static_cast<const real*>(data); } // of an f32 matrix
 };
 
-// Bytes of `columns` numbers, a multiple of the block.
+// Bytes of `columns` numbers, a multiple of the block, as a file has them; and in memory, where F32 is real.
+[[gnu::always_inline]] inline int64_t file_row_bytes(WeightType type, int64_t columns) {
+    return columns / weight_format(type).elements * weight_format(type).bytes;
+}
 [[gnu::always_inline]] inline int64_t row_bytes(WeightType type, int64_t columns) {
     return type == WeightType::f32 ? columns * static_cast<int64_t>(sizeof(real))
-                                   : columns / weight_format(type).elements * weight_format(type).bytes;
+                                   : file_row_bytes(type, columns);
 }
 
 } // namespace skintern

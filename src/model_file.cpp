@@ -138,7 +138,8 @@ ModelFile make_model_file(const ModelConfig& config, std::vector<StoredTensor> t
                           const std::string& where) {
     check_layers(config, tensors.size(), where);
     drop_redundant(tensors, config, where);
-    return {config, match_tensors(std::move(tensors), model_tensors(config), &ModelTensor::name, where)};
+    return {where, config,
+            match_tensors(std::move(tensors), model_tensors(config), &ModelTensor::name, where)};
 }
 
 ModelFile open_model_file(const std::string& path) {

@@ -11,6 +11,7 @@
 namespace skintern {
 
 struct ModelFile {
+    std::string path; // as it was given
     ModelConfig config;
     std::vector<StoredTensor> tensors; // those of model_tensors(), in that order, mapped in the file's types
 };

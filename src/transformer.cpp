@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "rope.h"
+#include "weights.h"
 
 namespace skintern {
 
@@ -28,6 +29,8 @@ struct Transformer::Block {
     real* norm2 = nullptr;  // (C) before the feed-forward
     real* dnorm1 = nullptr; // (C), null: frozen
     real* dnorm2 = nullptr;
+    real *q_norm = nullptr, *k_norm = nullptr;   // (HS) of each head, null: not normed
+    real *dq_norm = nullptr, *dk_norm = nullptr; // (HS), null: frozen
 
     std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
@@ -37,8 +40,10 @@ struct Transformer::Acts {
     real* x = nullptr;     // (N,C) the residual stream that comes in
     real* n1 = nullptr;    // (N,C) rmsnorm(x)
     real* rstd1 = nullptr; // (N)
-    real* q = nullptr;     // (N,NH*HS) rotated
-    real* k = nullptr;     // (N,NKV*HS) rotated
+    real *q_proj = nullptr, *k_proj = nullptr; // (N,NH*HS), (N,NKV*HS) before the norm; q and k where there is none
+    real *rstd_q = nullptr, *rstd_k = nullptr; // (N,NH), (N,NKV)
+    real* q = nullptr;     // (N,NH*HS) normed and rotated
+    real* k = nullptr;     // (N,NKV*HS) normed and rotated
     real* v = nullptr;     // (N,NKV*HS)
     real* att = nullptr;   // (N,NH*HS)
     real* lse = nullptr;   // (N,NH)
@@ -87,14 +92,20 @@ void Batch::add_sequence(const std::vector<int32_t>& sequence, int64_t first_pos
 
 // ---- parameters --------------------------------------------------------------------------------------------------
 
-Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora)
+Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                         const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
       length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
-    weights_.allocate();
+    if (file != nullptr) {
+        stored_ = file->tensors;
+        load_tensors(weights_, stored_, train != Train::everything, file->path);
+    } else {
+        weights_.allocate();
+    }
     adapter_.allocate();
     if (train != Train::nothing) {
         grads_.add_like(trained());
@@ -105,13 +116,16 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
         for (Linear* layer : block.linears()) {
             bind(*layer);
         }
-        const std::string name1 = layer_name(l, "input_layernorm.weight");
-        const std::string name2 = layer_name(l, "post_attention_layernorm.weight");
-        block.norm1 = weights_.at(name1).data;
-        block.norm2 = weights_.at(name2).data;
-        if (train == Train::everything) {
-            block.dnorm1 = grads_.at(name1).data;
-            block.dnorm2 = grads_.at(name2).data;
+        const auto bind_norm = [&](real*& weight, real*& dweight, const char* what) {
+            const std::string name = layer_name(l, what);
+            weight = weights_.at(name).data;
+            dweight = train == Train::everything ? grads_.at(name).data : nullptr;
+        };
+        bind_norm(block.norm1, block.dnorm1, "input_layernorm.weight");
+        bind_norm(block.norm2, block.dnorm2, "post_attention_layernorm.weight");
+        if (config_.qk_norm) {
+            bind_norm(block.q_norm, block.dq_norm, "self_attn.q_norm.weight");
+            bind_norm(block.k_norm, block.dk_norm, "self_attn.k_norm.weight");
         }
     }
 }
@@ -130,11 +144,15 @@ void Transformer::register_parameters(const LoraConfig& lora) {
         block.q = make_linear(layer_name(l, "self_attn.q_proj"), c.channels, QC, c.qkv_bias);
         block.k = make_linear(layer_name(l, "self_attn.k_proj"), c.channels, KC, c.qkv_bias);
         block.v = make_linear(layer_name(l, "self_attn.v_proj"), c.channels, KC, c.qkv_bias);
-        block.o = make_linear(layer_name(l, "self_attn.o_proj"), QC, c.channels, false);
+        block.o = make_linear(layer_name(l, "self_attn.o_proj"), QC, c.channels, c.o_bias);
+        if (c.qk_norm) {
+            weights_.add(layer_name(l, "self_attn.q_norm.weight"), {c.head_size});
+            weights_.add(layer_name(l, "self_attn.k_norm.weight"), {c.head_size});
+        }
         weights_.add(layer_name(l, "post_attention_layernorm.weight"), {c.channels});
-        block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, false);
-        block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, false);
-        block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, false);
+        block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, c.mlp_bias);
+        block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, c.mlp_bias);
+        block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, c.mlp_bias);
         for (Linear* layer : block.linears()) {
             const std::string module = layer->name.substr(layer->name.rfind('.') + 1);
             if (lora.r > 0 && std::count(lora.target_modules.begin(), lora.target_modules.end(), module) > 0) {
@@ -170,7 +188,7 @@ void Transformer::bind(Linear& layer) {
         const Tensor* t = arena.find(name);
         return t == nullptr ? nullptr : t->data;
     };
-    layer.weight = data(weights_, layer.name + ".weight");
+    layer.weight = weights_.at(layer.name + ".weight").matrix;
     layer.bias = data(weights_, layer.name + ".bias");
     layer.dweight = data(grads_, layer.name + ".weight");
     layer.dbias = data(grads_, layer.name + ".bias");
@@ -233,6 +251,7 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     planned_training_ = training = training || planned_training_;
     const int64_t C = config_.channels, QC = config_.heads * config_.head_size;
     const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.r;
+    const bool qk_norm = config_.qk_norm;
 
     activations_.reset(); // the old buffers go before the new ones come
     activations_ = std::make_unique<Arena>(*kernels_);
@@ -249,6 +268,12 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&a.rstd1, p + "rstd1", {N});
         want(&a.q, p + "q", {N, QC});
         want(&a.k, p + "k", {N, KC});
+        if (qk_norm) {
+            want(&a.q_proj, p + "q_proj", {N, QC});
+            want(&a.k_proj, p + "k_proj", {N, KC});
+            want(&a.rstd_q, p + "rstd_q", {N, config_.heads});
+            want(&a.rstd_k, p + "rstd_k", {N, config_.kv_heads});
+        }
         want(&a.v, p + "v", {N, KC});
         want(&a.att, p + "att", {N, QC});
         want(&a.lse, p + "lse", {N, config_.heads});
@@ -279,6 +304,10 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&dnorm_, "dnorm", {N, C});
         want(&dq_, "dq", {N, QC});
         want(&dk_, "dk", {N, KC});
+        if (qk_norm) {
+            want(&dq_proj_, "dq_proj", {N, QC});
+            want(&dk_proj_, "dk_proj", {N, KC});
+        }
         want(&dv_, "dv", {N, KC});
         want(&datt_, "datt", {N, QC});
         want(&dact_, "dact", {N, F});
@@ -289,6 +318,14 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     activations_->allocate();
     for (const auto& [where, tensor] : links) {
         *where = tensor->data;
+    }
+    if (!qk_norm) { // the projections are q and k themselves
+        for (Acts& a : acts_) {
+            a.q_proj = a.q;
+            a.k_proj = a.k;
+        }
+        dq_proj_ = dq_;
+        dk_proj_ = dk_;
     }
     if (!training) {
         x_last_ = acts_[0].x; // in place: the last layer writes where the first one read
@@ -359,7 +396,7 @@ Transformer::Pass Transformer::begin(const Batch& batch, bool training) {
 
 void Transformer::forward(Pass& pass) {
     const int64_t C = config_.channels;
-    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").data, pass.ids, pass.N, C);
+    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").matrix, pass.ids, pass.N, C);
     note("embed", acts_[0].x, {pass.N, C});
     for (int64_t l = 0; l < config_.layers; l++) {
         block_forward(l, pass);
@@ -383,9 +420,15 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
 
     kernels_->rmsnorm_forward(a.n1, a.rstd1, a.x, w.norm1, N, C, eps);
-    linear_forward(*kernels_, w.q, a.q, a.low_q, a.n1, N, false);
-    linear_forward(*kernels_, w.k, a.k, a.low_k, a.n1, N, false);
+    linear_forward(*kernels_, w.q, a.q_proj, a.low_q, a.n1, N, false);
+    linear_forward(*kernels_, w.k, a.k_proj, a.low_k, a.n1, N, false);
     linear_forward(*kernels_, w.v, a.v, a.low_v, a.n1, N, false);
+    if (config_.qk_norm) { // a head is a row
+        note(p + "q_proj", a.q_proj, {N, NH, HS});
+        note(p + "k_proj", a.k_proj, {N, NKV, HS});
+        kernels_->rmsnorm_forward(a.q, a.rstd_q, a.q_proj, w.q_norm, N * NH, HS, eps);
+        kernels_->rmsnorm_forward(a.k, a.rstd_k, a.k_proj, w.k_norm, N * NKV, HS, eps);
+    }
     kernels_->rope(a.q, rope_table_.data(), pass.positions, N, NH, HS, false);
     kernels_->rope(a.k, rope_table_.data(), pass.positions, N, NKV, HS, false);
     note(p + "norm1", a.n1, {N, C});
@@ -427,7 +470,7 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
 double Transformer::score(const Pass& pass, real* losses, double scale) {
     const int64_t C = config_.channels, V = config_.vocab;
     const std::string name = config_.tied ? "model.embed_tokens.weight" : "lm_head.weight";
-    const real* weight = weights_.at(name).data;
+    const Matrix weight = weights_.at(name).matrix;
     const Tensor* dweight = grads_.find(name);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -469,7 +512,7 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     Pass pass = begin(batch, false);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     std::vector<real> out(static_cast<size_t>(pass.M * V));
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -527,7 +570,7 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     note(p + "dact", dact_, {N, F});
     note(p + "dmid", dx_, {N, C});
 
-    // forward: mid = x + O(att), att = attention(rope(Q n1), rope(K n1), V n1), n1 = rmsnorm(x)
+    // forward: mid = x + O(att), att = attention(rope(norm(Q n1)), rope(norm(K n1)), V n1), n1 = rmsnorm(x)
     linear_backward(*kernels_, w.o, datt_, dlow_, dx_, a.att, a.low_o, N, false);
     kernels_->attention_backward(dq_, dk_, dv_, datt_, a.q, a.k, a.v, a.att, a.lse, pass.seq, NH, NKV, HS);
     kernels_->rope(dq_, rope_table_.data(), pass.positions, N, NH, HS, true);
@@ -536,10 +579,19 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     note(p + "dq", dq_, {N, NH, HS});
     note(p + "dk", dk_, {N, NKV, HS});
     note(p + "dv", dv_, {N, NKV, HS});
+    if (config_.qk_norm) {
+        // forward: q = rmsnorm(q_proj) of each head, k alike; rmsnorm_backward adds
+        kernels_->zero(dq_proj_, static_cast<size_t>(N * NH * HS) * sizeof(real));
+        kernels_->zero(dk_proj_, static_cast<size_t>(N * NKV * HS) * sizeof(real));
+        kernels_->rmsnorm_backward(dq_proj_, w.dq_norm, dq_, a.q_proj, w.q_norm, a.rstd_q, N * NH, HS);
+        kernels_->rmsnorm_backward(dk_proj_, w.dk_norm, dk_, a.k_proj, w.k_norm, a.rstd_k, N * NKV, HS);
+        note(p + "dq_proj", dq_proj_, {N, NH, HS});
+        note(p + "dk_proj", dk_proj_, {N, NKV, HS});
+    }
     // Below the first layer there is only the embedding: with an adapter nothing there is trained.
     real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
-    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_, a.n1, a.low_q, N, false);
-    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_, a.n1, a.low_k, N, true);
+    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_proj_, a.n1, a.low_q, N, false);
+    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_proj_, a.n1, a.low_k, N, true);
     linear_backward(*kernels_, w.v, dnorm, dlow_, dv_, a.n1, a.low_v, N, true);
     if (dnorm != nullptr) {
         kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, a.x, w.norm1, a.rstd1, N, C);
@@ -566,6 +618,17 @@ void Transformer::start_cache(int64_t slots, int64_t capacity) {
     cache_->allocate();
 }
 
+void Transformer::copy_cache(int64_t to, int64_t from, int64_t positions) {
+    CHECK(to < cache_slots_ && from < cache_slots_ && positions <= cache_capacity_,
+          "%lld positions of slot %lld do not fit a cache of %lld slots of %lld", static_cast<long long>(positions),
+          static_cast<long long>(from), static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_));
+    for (const Tensor& t : cache_->tensors()) { // (slots,capacity,NKV*HS)
+        const int64_t slot_size = t.shape[1] * t.shape[2];
+        kernels_->copy(t.data + to * slot_size, t.data + from * slot_size,
+                       static_cast<size_t>(positions * t.shape[2]) * sizeof(real));
+    }
+}
+
 std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
                                               const std::vector<int32_t>& length) {
     std::vector<int32_t> cache_rows(batch.ids.size());
@@ -582,7 +645,7 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     pass.cache_rows = cache_rows_.upload(cache_rows);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     int32_t* best = best_.reserve(pass.M);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);

@@ -106,6 +106,38 @@ TEST_CASE("the gradients of a full two-layer model match central differences", "
     }
 }
 
+TEST_CASE("the gradients of a model with normed q and k match central differences", "[model]") {
+    for (const bool bias : {false, true}) {
+        ModelConfig config = small_model(true, bias);
+        config.architecture = "Qwen3ForCausalLM";
+        config.qk_norm = true;
+        config.o_bias = bias;
+        for (const Train train : {Train::everything, Train::adapter}) {
+            const auto kernels = make_reference_kernels();
+            Transformer model(*kernels, config, train, small_lora(train == Train::adapter ? 2 : 0));
+            Rng rng(6);
+            randomise(model.weights(), rng, 0.4);
+            randomise(model.adapter(), rng, 0.4);
+            check_gradients(model, small_batch());
+        }
+    }
+}
+
+TEST_CASE("the gradients of a model with every bias match central differences", "[model]") {
+    ModelConfig config = small_model(false, true);
+    config.o_bias = config.mlp_bias = true;
+    for (const Train train : {Train::everything, Train::adapter}) {
+        const auto kernels = make_reference_kernels();
+        Transformer model(*kernels, config, train, small_lora(train == Train::adapter ? 3 : 0));
+        REQUIRE(model.weights().find("model.layers.1.mlp.down_proj.bias") != nullptr);
+        REQUIRE(model.weights().find("model.layers.1.self_attn.o_proj.bias") != nullptr);
+        Rng rng(7);
+        randomise(model.weights(), rng, 0.4);
+        randomise(model.adapter(), rng, 0.4);
+        check_gradients(model, small_batch());
+    }
+}
+
 TEST_CASE("the gradients of a LoRA adapter match central differences", "[model]") {
     for (const bool tied : {false, true}) {
         const auto kernels = make_reference_kernels();

@@ -22,7 +22,7 @@ using namespace skintern;
 
 namespace {
 
-const char* const kCases[] = {"llama-gqa", "llama-tied-headdim", "llama3-rope", "qwen2"};
+const char* const kCases[] = {"llama-gqa", "llama-tied-headdim", "llama3-rope", "qwen2", "qwen3"};
 
 std::string oracle_folder() {
     const char* shared = std::getenv("SKINTERN_SHARED");
