@@ -93,7 +93,7 @@ OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
 TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
 DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/config src/lora_config \
-  src/files
+  src/files src/weights src/tensor_file src/safetensors
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
 

@@ -14,6 +14,7 @@
 #include "generate.h"
 #include "measure.h"
 #include "methods.h"
+#include "npy.h"
 #include "progress.h"
 #include "safetensors.h"
 #include "train.h"
@@ -32,14 +33,14 @@ void add_model_options(CLI::App* sub, ModelOptions* o) {
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
 }
 
-// The model without gradients, with its adapter where one is named.
-std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o) {
+// The model with its adapter where one is named, without gradients unless `train` says which.
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing) {
     LoraConfig lora;
     lora.r = 0;
     if (!o.adapter.empty()) {
         lora = read_lora_config(o.adapter + "/adapter_config.json");
     }
-    auto model = load_model(kernels, o.model, Train::nothing, lora);
+    auto model = load_model(kernels, o.model, train, lora);
     if (!o.adapter.empty()) {
         load_adapter(o.adapter, *model);
     }
@@ -281,7 +282,7 @@ void add_generate(CLI::App& app) {
     sub->add_option("--max-new-tokens", o->generate.max_new_tokens)
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
-    sub->add_flag("--print-ids", o->print_ids, "print ids, not text");
+    sub->add_flag("--print-ids", o->print_ids, "print ids, not text; an EOS that ends them too");
     sub->add_flag("--ignore-eos", o->ignore_eos, "do not stop at EOS");
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
@@ -294,10 +295,13 @@ void add_generate(CLI::App& app) {
         const std::vector<int32_t> ids = o->ids.empty() ? make_question(*bpe, model->config().bos, o->prompt).ids
                                                         : parse_ids(o->ids, "--ids");
         o->generate.eos = o->ignore_eos ? -1 : model->config().eos;
-        const Generation out = generate(*model, {ids}, o->generate)[0];
+        Generation out = generate(*model, {ids}, o->generate)[0];
         if (!o->print_ids) {
             std::printf("%s\n", bpe->decode(out.ids).c_str());
             return;
+        }
+        if (out.steps > static_cast<int64_t>(out.ids.size())) {
+            out.ids.push_back(o->generate.eos); // what the model produced, as transformers' generate() returns it
         }
         std::string line;
         for (const int32_t id : out.ids) {
@@ -334,18 +338,16 @@ void add_trace(CLI::App& app) {
         std::string ids, labels, out;
     };
     auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels every gradient too");
+    CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels the loss and every gradient");
     add_model_options(sub, o.get());
     sub->add_option("--ids", o->ids)->required();
     sub->add_option("--labels", o->labels, "one an id, -100 where there is none");
     sub->add_option("--out", o->out, "safetensors")->required();
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
-        LoraConfig none;
-        none.r = 0;
-        CHECK(o->adapter.empty(), "trace works on the base model; --adapter is not supported");
-        const auto model =
-            load_model(*kernels, o->model, o->labels.empty() ? Train::nothing : Train::everything, none);
+        // With an adapter the base is frozen, so the gradients are those of the adapter.
+        const Train with_gradients = o->adapter.empty() ? Train::everything : Train::adapter;
+        const auto model = open_model(*kernels, *o, o->labels.empty() ? Train::nothing : with_gradients);
         HostTensors tensors;
         model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
             HostTensor& tensor = tensors[name];
@@ -372,7 +374,9 @@ void add_trace(CLI::App& app) {
                   sample.labels.size(), sample.ids.size());
             add_sample(batch, sample);
             CHECK(!batch.rows.empty(), "--labels has no label after the first position");
-            model->forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
+            const double targets = static_cast<double>(batch.rows.size());
+            const double loss = model->forward_backward(batch, 1.0 / targets) / targets;
+            tensors["loss"] = {{}, {static_cast<float>(loss)}};
             for (const Tensor& t : model->grads().tensors()) {
                 tensors["grad." + t.name] = {t.shape, download(*kernels, t.data, t.numel)};
             }

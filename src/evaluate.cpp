@@ -74,7 +74,7 @@ std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vec
     std::unique_ptr<Progress> progress;
     if (!config.label.empty()) {
         progress = std::make_unique<Progress>(config.label, static_cast<int64_t>(records.size()), "questions");
-        generation.progress = [&](int64_t finished) { progress->update(finished); };
+        generation.done = [&, n = int64_t{0}](int64_t, const Generation&) mutable { progress->update(++n); };
     }
     const std::vector<Generation> generations = generate(model, ids, generation);
 

@@ -149,6 +149,7 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
     GenerateConfig generation;
     generation.max_new_tokens = 1;
     generation.batch_size = static_cast<int64_t>(prompts.size());
+    generation.cache_bytes = INT64_MAX; // all at a time, as asked
     const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); });
     print_rate("prefill", format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
@@ -170,6 +171,7 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
         }
         GenerateConfig generation;
         generation.batch_size = sequences;
+        generation.cache_bytes = INT64_MAX; // all at a time, as asked
         generation.max_new_tokens = 1;
         const double prefill = time_runs([&] { generate(*model, prompts, generation); }).front();
         generation.max_new_tokens = config.new_tokens + 1;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "weights.h"
 
 namespace skintern {
 
@@ -90,14 +91,20 @@ void Batch::add_sequence(const std::vector<int32_t>& sequence, int64_t first_pos
 
 // ---- parameters --------------------------------------------------------------------------------------------------
 
-Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora)
+Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                         const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
       length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
-    weights_.allocate();
+    if (file != nullptr) {
+        stored_ = file->tensors;
+        load_tensors(weights_, stored_, train != Train::everything, file->path);
+    } else {
+        weights_.allocate();
+    }
     adapter_.allocate();
     if (train != Train::nothing) {
         grads_.add_like(trained());
@@ -199,7 +206,7 @@ void Transformer::bind(Linear& layer) {
         const Tensor* t = arena.find(name);
         return t == nullptr ? nullptr : t->data;
     };
-    layer.weight = data(weights_, layer.name + ".weight");
+    layer.weight = weights_.at(layer.name + ".weight").matrix;
     layer.bias = data(weights_, layer.name + ".bias");
     layer.dweight = data(grads_, layer.name + ".weight");
     layer.dbias = data(grads_, layer.name + ".bias");
@@ -421,7 +428,7 @@ Transformer::Pass Transformer::begin(const Batch& batch, bool training) {
 
 void Transformer::forward(Pass& pass) {
     const int64_t C = config_.channels;
-    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").data, pass.ids, pass.N, C);
+    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").matrix, pass.ids, pass.N, C);
     note("embed", acts_[0].x, {pass.N, C});
     for (int64_t l = 0; l < config_.layers; l++) {
         block_forward(l, pass);
@@ -495,7 +502,7 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
 double Transformer::score(const Pass& pass, real* losses, double scale) {
     const int64_t C = config_.channels, V = config_.vocab;
     const std::string name = config_.tied ? "model.embed_tokens.weight" : "lm_head.weight";
-    const real* weight = weights_.at(name).data;
+    const Matrix weight = weights_.at(name).matrix;
     const Tensor* dweight = grads_.find(name);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -537,7 +544,7 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     Pass pass = begin(batch, false);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     std::vector<real> out(static_cast<size_t>(pass.M * V));
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -643,6 +650,17 @@ void Transformer::start_cache(int64_t slots, int64_t capacity) {
     cache_->allocate();
 }
 
+void Transformer::copy_cache(int64_t to, int64_t from, int64_t positions) {
+    CHECK(to < cache_slots_ && from < cache_slots_ && positions <= cache_capacity_,
+          "%lld positions of slot %lld do not fit a cache of %lld slots of %lld", static_cast<long long>(positions),
+          static_cast<long long>(from), static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_));
+    for (const Tensor& t : cache_->tensors()) { // (slots,capacity,NKV*HS)
+        const int64_t slot_size = t.shape[1] * t.shape[2];
+        kernels_->copy(t.data + to * slot_size, t.data + from * slot_size,
+                       static_cast<size_t>(positions * t.shape[2]) * sizeof(real));
+    }
+}
+
 std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
                                               const std::vector<int32_t>& length) {
     std::vector<int32_t> cache_rows(batch.ids.size());
@@ -659,7 +677,7 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     pass.cache_rows = cache_rows_.upload(cache_rows);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     int32_t* best = best_.reserve(pass.M);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);

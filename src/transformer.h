@@ -22,6 +22,7 @@
 #include "config.h"
 #include "lora.h"
 #include "lora_config.h"
+#include "model_file.h"
 #include "rng.h"
 
 namespace skintern {
@@ -47,8 +48,10 @@ using Trace = std::function<void(const std::string& name, const real* data, cons
 
 class Transformer {
 public:
-    // `lora.r` 0: no adapter. Weights and adapter start as zeros; load or initialise them next.
-    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora);
+    // `lora.r` 0: no adapter, which else starts as zeros. With a file, matrices that are not trained stay where it maps
+    // them and in its types; without one, weights start as zeros: initialise them next.
+    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                const ModelFile* file = nullptr);
     ~Transformer();
 
     const ModelConfig& config() const { return config_; }
@@ -76,6 +79,8 @@ public:
 
     // ---- generation over a key/value cache -----------------------------------------------------------------------
     void start_cache(int64_t slots, int64_t capacity);
+    // The first `positions` keys and values of slot `from` also in slot `to`, for prompts that begin alike.
+    void copy_cache(int64_t to, int64_t from, int64_t positions);
     // Feeds the batch, whose sequence s continues slot[s] and then fills length[s] positions there; returns the greedy
     // next token of each scored row.
     std::vector<int32_t> next_tokens(const Batch& batch, const std::vector<int32_t>& slot,
@@ -105,6 +110,7 @@ private:
     ModelConfig config_;
     Train train_;
     LoraConfig lora_;
+    std::vector<StoredTensor> stored_; // the file's tensors, where weights_ lies in it
     Arena weights_, adapter_, grads_;
     std::vector<Block> blocks_;
     Trace trace_;

@@ -212,6 +212,94 @@ TEST_CASE("greedy tokens are the same alone, in a batch, and without a cache", "
     }
 }
 
+TEST_CASE("prompts that begin alike give the same tokens with and without a shared beginning", "[model]") {
+    Rng rng(8);
+    // Two tasks, each with an instruction of its own; prompts that are equal, that begin another, and of one token.
+    std::vector<std::vector<int32_t>> prompts;
+    for (int task = 0; task < 2; task++) {
+        const std::vector<int32_t> instruction = random_ids(rng, 24);
+        for (const int64_t n : {5, 1, 9, 0, 3, 0}) {
+            prompts.push_back(instruction);
+            const std::vector<int32_t> question = random_ids(rng, n);
+            prompts.back().insert(prompts.back().end(), question.begin(), question.end());
+        }
+        prompts.push_back({instruction[0]});
+    }
+    for (const char* device : {"reference", "cpu"}) {
+        KernelOptions options;
+        options.device = device;
+        const auto inner = make_kernels(options);
+        int64_t flops = 0;
+        ObservedKernels kernels(*inner, [&](const ObservedOp& op) { flops += op.flops; });
+        const auto model = make_model(kernels, Train::nothing);
+        GenerateConfig config;
+        config.max_new_tokens = 12;
+        config.batch_size = 4;
+        config.eos = 7;
+        config.share_prefixes = false;
+        flops = 0;
+        const std::vector<Generation> apart = generate(*model, prompts, config);
+        const int64_t flops_apart = flops;
+        config.share_prefixes = true;
+        flops = 0;
+        const std::vector<Generation> shared = generate(*model, prompts, config);
+        INFO(device);
+        for (size_t i = 0; i < prompts.size(); i++) {
+            INFO("prompt " << i);
+            REQUIRE(shared[i].ids == apart[i].ids);
+            REQUIRE(shared[i].steps == apart[i].steps);
+        }
+        // Ten of the twelve long prompts need not compute their 24 tokens of instruction again.
+        const int64_t instruction = question_flops(small_model(), 24, 0).linear;
+        REQUIRE(flops_apart - flops >= 10 * instruction);
+    }
+}
+
+TEST_CASE("a cache that may take little runs fewer sequences at a time, with the same tokens", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    Rng rng(9);
+    std::vector<std::vector<int32_t>> prompts;
+    for (int i = 0; i < 6; i++) {
+        prompts.push_back(random_ids(rng, 10));
+    }
+    GenerateConfig config;
+    config.max_new_tokens = 6;
+    const std::vector<Generation> all = generate(*model, prompts, config);
+    // A position has a key and a value of one head of 16 in 2 layers; a sequence 16 positions.
+    config.cache_bytes = 2 * 16 * (2 * 2 * 16 * static_cast<int64_t>(sizeof(real)));
+    std::vector<int64_t> order;
+    int64_t longest_ahead = 0; // prompts that end before an earlier one: never more than run beside it
+    config.done = [&](int64_t prompt, const Generation&) {
+        order.push_back(prompt);
+        longest_ahead = std::max(longest_ahead, prompt - static_cast<int64_t>(order.size()) + 1);
+    };
+    const auto narrow_model = make_model(*kernels, Train::nothing);
+    const std::vector<Generation> narrow = generate(*narrow_model, prompts, config);
+    REQUIRE(order.size() == prompts.size());
+    REQUIRE(longest_ahead <= 1); // two at a time
+    config.cache_bytes = 1;      // one at a time, however little there is
+    order.clear();
+    const std::vector<Generation> single = generate(*narrow_model, prompts, config);
+    REQUIRE(order == std::vector<int64_t>{0, 1, 2, 3, 4, 5});
+    for (size_t i = 0; i < prompts.size(); i++) {
+        REQUIRE(narrow[i].ids == all[i].ids);
+        REQUIRE(single[i].ids == all[i].ids);
+    }
+}
+
+TEST_CASE("an answer ends where the model's positions end, whatever stands beside it", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    GenerateConfig config;
+    config.max_new_tokens = 9;
+    config.max_positions = 8;
+    const std::vector<Generation> out = generate(*model, {{1, 2, 3}, {1, 2, 3, 4, 5, 6, 7}}, config);
+    REQUIRE(out[0].steps == 5);
+    REQUIRE(out[1].steps == 1);
+    REQUIRE_THROWS(generate(*model, {{1, 2, 3, 4, 5, 6, 7, 8}}, config));
+}
+
 TEST_CASE("a stop condition and the limit both end a sequence", "[model]") {
     const auto kernels = make_kernels({});
     const auto model = make_model(*kernels, Train::nothing);

@@ -15,6 +15,7 @@
 #include "files.h"
 #include "flops.h"
 #include "generate.h"
+#include "npy.h"
 #include "weights.h"
 
 using namespace skintern;
