@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "check.h"
+#include "files.h"
 #include "gguf.h"
 #include "gguf_model.h"
 #include "strict_json.h"
@@ -138,15 +139,15 @@ ModelFile make_model_file(const ModelConfig& config, std::vector<StoredTensor> t
                           const std::string& where) {
     check_layers(config, tensors.size(), where);
     drop_redundant(tensors, config, where);
-    return {where, config,
-            match_tensors(std::move(tensors), model_tensors(config), &ModelTensor::name, where)};
+    return {config, match_tensors(std::move(tensors), model_tensors(config), &ModelTensor::name, where), where};
 }
 
 ModelFile open_model_file(const std::string& path) {
     namespace fs = std::filesystem;
     if (fs::is_directory(path)) {
         const ModelConfig config = read_model_config(path + "/config.json");
-        return make_model_file(config, map_safetensors(path), path);
+        const std::string single = path + "/model.safetensors";
+        return make_model_file(config, map_safetensors(path), file_exists(single) ? single : single + ".index.json");
     }
     if (path.ends_with(".gguf")) {
         return gguf_model(GgufFile::open(path));

@@ -153,21 +153,40 @@ void Transformer::register_parameters(const LoraConfig& lora) {
         block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, c.mlp_bias);
         block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, c.mlp_bias);
         block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, c.mlp_bias);
-        for (Linear* layer : block.linears()) {
-            const std::string module = layer->name.substr(layer->name.rfind('.') + 1);
-            if (lora.r > 0 && std::count(lora.target_modules.begin(), lora.target_modules.end(), module) > 0) {
-                layer->r = lora.r;
-                layer->scale = static_cast<real>(lora.alpha / static_cast<double>(lora.r));
-                adapter_.add("base_model.model." + layer->name + ".lora_A.weight", {lora.r, layer->in});
-                adapter_.add("base_model.model." + layer->name + ".lora_B.weight", {layer->out, lora.r});
-            }
-        }
         blocks_.push_back(block);
     }
     weights_.add("model.norm.weight", {c.channels});
     if (!c.tied) {
         weights_.add("lm_head.weight", {c.vocab, c.channels});
     }
+    if (lora.r > 0) {
+        attach_adapter(lora);
+    }
+}
+
+// Adds A and B of every layer that the adapter sits on. What it asks for and this model does not have is an error.
+void Transformer::attach_adapter(const LoraConfig& lora) {
+    validate(lora, "adapter");
+    std::vector<std::string> unmatched = lora.target_modules;
+    for (int64_t l = 0; l < config_.layers; l++) {
+        for (Linear* layer : blocks_[static_cast<size_t>(l)].linears()) {
+            std::erase_if(unmatched, [&](const std::string& target) {
+                return layer->name == target || layer->name.ends_with("." + target);
+            });
+            if (lora.applies_to(layer->name, l)) {
+                layer->r = lora.rank_of(layer->name);
+                layer->scale = static_cast<real>(lora.scale_of(layer->name));
+                adapter_.add("base_model.model." + layer->name + ".lora_A.weight", {layer->r, layer->in});
+                adapter_.add("base_model.model." + layer->name + ".lora_B.weight", {layer->out, layer->r});
+            }
+        }
+    }
+    CHECK(unmatched.empty(), "adapter: target_modules has %s, which is no layer of this model", unmatched[0].c_str());
+    for (const int64_t layer : lora.layers_to_transform) {
+        CHECK(layer < config_.layers, "adapter: layers_to_transform has %lld, the model has %lld layers",
+              static_cast<long long>(layer), static_cast<long long>(config_.layers));
+    }
+    CHECK(!adapter_.tensors().empty(), "adapter: exclude_modules leaves no layer of target_modules");
 }
 
 Linear Transformer::make_linear(const std::string& name, int64_t in, int64_t out, bool bias) {
@@ -233,7 +252,7 @@ void Transformer::init_adapter(Rng& rng) {
 void Transformer::use_adapter(bool on) {
     for (Block& block : blocks_) {
         for (Linear* layer : block.linears()) {
-            layer->r = on && layer->lora_a != nullptr ? lora_.r : 0;
+            layer->r = on && layer->lora_a != nullptr ? lora_.rank_of(layer->name) : 0;
         }
     }
 }
@@ -250,7 +269,7 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     planned_scored_ = M = std::max(M, planned_scored_);
     planned_training_ = training = training || planned_training_;
     const int64_t C = config_.channels, QC = config_.heads * config_.head_size;
-    const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.r;
+    const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.largest_rank();
     const bool qk_norm = config_.qk_norm;
 
     activations_.reset(); // the old buffers go before the new ones come

@@ -95,6 +95,7 @@ private:
 
     Linear make_linear(const std::string& name, int64_t in, int64_t out, bool bias);
     void register_parameters(const LoraConfig& lora);
+    void attach_adapter(const LoraConfig& lora);
     void bind(Linear& layer);
     void plan(int64_t N, int64_t M, bool training);
     Pass begin(const Batch& batch, bool training);

@@ -26,6 +26,21 @@ TEST_CASE("an adapter config that is written has PEFT's fields and reads back th
     REQUIRE(back.r == 8);
     REQUIRE(back.alpha == 12.5);
     REQUIRE(back.target_modules == config.target_modules);
+    REQUIRE_FALSE(back.use_rslora);
+    REQUIRE(json::parse(read_file(path))["layers_to_transform"] == nullptr);
+    config.use_rslora = true;
+    config.exclude_modules = {"layers.1.mlp.down_proj"};
+    config.layers_to_transform = {1, 3};
+    config.rank_pattern = {{"q_proj", 2}};
+    config.alpha_pattern = {{"v_proj", 2.5}, {"q_proj", 3}};
+    write_lora_config(path, config, "the/base");
+    const LoraConfig more = read_lora_config(path);
+    REQUIRE(more.use_rslora);
+    REQUIRE(more.exclude_modules == config.exclude_modules);
+    REQUIRE(more.layers_to_transform == config.layers_to_transform);
+    REQUIRE(more.rank_pattern == config.rank_pattern);
+    REQUIRE(more.alpha_pattern == config.alpha_pattern);
+    config = back;
     config.alpha = 16;
     write_lora_config(path, config, "the/base");
     const json root = json::parse(read_file(path));
@@ -61,15 +76,25 @@ TEST_CASE("an adapter that is not computed is refused by the name of the field",
         {"peft_type", "LOHA"},
         {"task_type", "SEQ_CLS"},
         {"use_dora", true},
-        {"use_rslora", true},
         {"bias", "all"},
         {"modules_to_save", {"lm_head"}},
-        {"rank_pattern", {{"q_proj", 8}}},
-        {"alpha_pattern", {{"q_proj", 8}}},
+        {"rank_pattern", {{"q_proj", 0}}},
+        {"rank_pattern", {{"q_proj", 8.5}}},
+        {"rank_pattern", {{"^model.*q_proj", 8}}},
+        {"rank_pattern", {{"q_proj", 8}, {"self_attn.q_proj", 4}}},
+        {"alpha_pattern", {{"q_proj", 0}}},
+        {"alpha_pattern", {{"q_proj|k_proj", 8}}},
+        {"alpha_pattern", 8},
+        {"exclude_modules", ".*layers.0.*"},
+        {"exclude_modules", {"layers.[01].mlp.up_proj"}},
+        {"use_rslora", 1},
         {"fan_in_fan_out", true},
         {"lora_bias", true},
-        {"layers_to_transform", {0}},
-        {"layers_to_transform", 0},
+        {"layers_to_transform", {-1}},
+        {"layers_to_transform", {0.5}},
+        {"layers_to_transform", "0"},
+        {"layers_pattern", "h"},
+        {"layers_pattern", {"layers", "h"}},
         {"trainable_token_indices", {1}},
         {"init_lora_weights", "pissa"},
         {"r", 0},
@@ -87,6 +112,9 @@ TEST_CASE("an adapter that is not computed is refused by the name of the field",
         {"target_modules", {"q_proj", "lm_head"}},
         {"target_modules", {"q_proj", "q_proj"}},
         {"target_modules", {"q_proj", 1}},
+        {"target_modules", {""}},
+        {"target_modules", {".*.q_proj"}},
+        {"target_modules", {"mlp"}},
     };
     for (const auto& [field, value] : refused) {
         INFO(field << " = " << value.dump());
@@ -96,6 +124,12 @@ TEST_CASE("an adapter that is not computed is refused by the name of the field",
          {"use_dora", "modules_to_save", "rank_pattern", "bias", "task_type", "lora_bias"}) {
         REQUIRE(with(field, nullptr) == "");
     }
+    REQUIRE(with("rank_pattern", {{"q_proj", 8}, {"k_proj", 4}, {"up_q_proj", 4}}) == "");
+    REQUIRE(with("layers_pattern", json::array({"layers"})) == "");
+    json linear = good;
+    linear.update({{"target_modules", "all-linear"}, {"layers_to_transform", {0}}});
+    put_file(path, linear.dump());
+    REQUIRE_THAT(error_of([&] { read_lora_config(path); }), Contains("layers_to_transform with target_modules"));
     REQUIRE_THAT(with("target_modules", ".*_proj"), Contains("target_modules is a pattern, \".*_proj\""));
     REQUIRE(with("rank_pattern", json::object()) == "");
     REQUIRE(with("init_lora_weights", "gaussian") == "");
@@ -106,6 +140,52 @@ TEST_CASE("an adapter that is not computed is refused by the name of the field",
         put_file(path, root.dump());
         REQUIRE_THAT(error_of([&] { read_lora_config(path); }),
                      Contains(std::string("the field ") + field + " is missing"));
+    }
+}
+
+TEST_CASE("an adapter sits on the layers on which PEFT puts it, with PEFT's rank and scale", "[lora]") {
+    const std::string q0 = "model.layers.0.self_attn.q_proj", q1 = "model.layers.1.self_attn.q_proj";
+    const std::string up0 = "model.layers.0.mlp.up_proj";
+    LoraConfig config;
+    config.r = 4;
+    config.alpha = 8;
+    config.target_modules = {"self_attn.q_proj", up0};
+    REQUIRE(config.applies_to(q0, 0));
+    REQUIRE(config.applies_to(q1, 1));
+    REQUIRE(config.applies_to(up0, 0));
+    REQUIRE_FALSE(config.applies_to("model.layers.1.mlp.up_proj", 1));
+    REQUIRE_FALSE(config.applies_to("model.layers.0.self_attn.v_proj", 0));
+    config.target_modules = {"proj"}; // no part of a name
+    REQUIRE_FALSE(config.applies_to(q0, 0));
+    config.target_modules = {"q_proj", up0};
+    config.layers_to_transform = {1};
+    REQUIRE_FALSE(config.applies_to(q0, 0));
+    REQUIRE(config.applies_to(q1, 1));
+    REQUIRE(config.applies_to(up0, 0)); // named in full: layers_to_transform is not asked
+    config.exclude_modules = {"layers.1.self_attn.q_proj"};
+    REQUIRE_FALSE(config.applies_to(q1, 1));
+    config.exclude_modules = {up0};
+    REQUIRE_FALSE(config.applies_to(up0, 0));
+    REQUIRE(config.scale_of(q0) == 2); // 8 / 4
+    config.use_rslora = true;
+    REQUIRE(config.scale_of(q0) == 4); // 8 / sqrt(4)
+    config.rank_pattern = {{"layers.0.self_attn.q_proj", 16}};
+    config.alpha_pattern = {{"q_proj", 12}};
+    REQUIRE(config.rank_of(q0) == 16);
+    REQUIRE(config.rank_of(q1) == 4);
+    REQUIRE(config.largest_rank() == 16);
+    REQUIRE(config.scale_of(q0) == 3);  // 12 / sqrt(16)
+    REQUIRE(config.scale_of(q1) == 6);  // 12 / sqrt(4)
+    REQUIRE(config.scale_of(up0) == 4); // neither pattern
+}
+
+TEST_CASE("all-linear is every linear layer of a block", "[lora]") {
+    const TempFolder folder;
+    const std::string path = folder / "adapter_config.json";
+    for (const char* spelling : {"all-linear", "All-Linear"}) {
+        const json root = {{"peft_type", "LORA"}, {"r", 4}, {"lora_alpha", 8}, {"target_modules", spelling}};
+        put_file(path, root.dump());
+        REQUIRE(read_lora_config(path).target_modules == linear_modules());
     }
 }
 

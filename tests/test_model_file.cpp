@@ -453,7 +453,7 @@ TEST_CASE("tensors of a folder that are missing, unknown or misshapen are named"
     const HostTensors whole = model.tensors;
     for (const auto& [name, tensor] : whole) {
         model.tensors.erase(name);
-        REQUIRE_THAT(model.error(), StartsWith(model.folder.path() + ": tensor " + name + " is missing"));
+        REQUIRE_THAT(model.error(), StartsWith(model.folder / "model.safetensors: tensor " + name + " is missing"));
         model.tensors[name] = {{1, 1, 1}, {0}};
         REQUIRE_THAT(model.error(),
                      Contains("tensor " + name + " has shape [1,1,1], the configuration asks for ["));
