@@ -66,6 +66,7 @@ void write_all(const std::string& folder) {
     for (const auto& [arch, name] : architectures) {
         ModelConfig config = small_config(name);
         write_file(place("gguf", arch), small_gguf(arch, config));
+        write_file(place("gguf_tokenizer", arch), small_gguf(arch, config));
         write_model_config(place("config", arch), config);
         config.rope_scaling.type = "llama3";
         write_model_config(place("config", std::string(arch) + "-scaled"), config);
