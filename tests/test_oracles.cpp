@@ -161,6 +161,26 @@ TEST_CASE("logits and loss equal those of transformers, with and without an adap
     }
 }
 
+TEST_CASE("logits from a GGUF file are those of its weights, computed as they lie", "[oracle]") {
+    const std::pair<const char*, const char*> files[] = {{"gguf/model-f32.gguf", "logits.npy"},
+                                                         {"gguf/model-q8_0.gguf", "gguf/q8_0_logits.npy"}};
+    LoraConfig no_adapter;
+    no_adapter.r = 0;
+    for (const std::string& folder : cases()) {
+        for (const auto& [file, logits] : files) {
+            if (!file_exists(folder + file)) {
+                continue; // not every case has both
+            }
+            for (const std::string& device : devices()) {
+                INFO(folder << file << " on " << device);
+                const auto kernels = open(device);
+                const auto model = load_model(*kernels, folder + file, Train::nothing, no_adapter);
+                require_close_logits(model->logits(all_rows(oracle_batch(folder))), read_npy(folder + logits));
+            }
+        }
+    }
+}
+
 TEST_CASE("gradients of all parameters and of an adapter equal those of PyTorch", "[oracle]") {
     for (const std::string& folder : cases()) {
         for (const std::string& device : devices()) {

@@ -14,11 +14,12 @@ for target; do
     echo "== $target, $seconds s"
     # An input of 64 KB must not lead to an allocation of more than 32 MB, nor take more than ten seconds.
     if ! "$build/fuzz/fuzz_$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -malloc_limit_mb=32 \
-        -print_final_stats=0 -verbosity=0 -artifact_prefix="$build/fuzz/$target-" "$build/fuzz/corpus/$target" \
+        -print_final_stats=1 -verbosity=0 -artifact_prefix="$build/fuzz/$target-" "$build/fuzz/corpus/$target" \
         "$build/fuzz/seed-inputs/$target" > "$build/fuzz/$target.log" 2>&1; then
         tail -n 40 "$build/fuzz/$target.log"
         failed="$failed $target"
     fi
+    sed -n 's/^stat::number_of_executed_units: */   inputs tried: /p' "$build/fuzz/$target.log"
 done
 if [ -n "$failed" ]; then
     echo "fuzz: found something:$failed"

@@ -88,6 +88,19 @@ void write_all(const std::string& folder) {
     write_file(place("records", "lines"),
                record_to_json(record) + "\n" + R"({"task_name":"t","instruction":"q","output":"a"})");
     write_file(place("records", "list"), "[" + record_to_json(record) + "]");
+    // Published benchmarks, each in its own layout (src/benchmarks.h).
+    write_file(place("records", "bbh"),
+               R"({"canary":"c","examples":[{"input":"Q? (A) x (B) y","target":"B"}]})");
+    write_file(place("records", "gsm8k"), R"({"question":"1+2?","answer":"1+2=3\n#### 3"})");
+    write_file(
+        place("records", "gsm-plus"),
+        R"({"question":"1+2?","answer":"3","perturbation_type":"p","seed_question":"q","seed_answer":"3"})");
+    write_file(place("records", "arc"),
+               R"({"id":"1","question":{"stem":"q","choices":[{"text":"x","label":"A"}]},"answerKey":"A"})");
+    write_file(place("records", "arc-flat"),
+               R"({"id":"1","question":"q","choices":{"text":["x","y"],"label":["A","B"]},"answerKey":"B"})");
+    write_file(place("records", "agieval"),
+               R"({"passage":null,"question":"q","options":["(A)x","(B)y"],"label":"B","answer":null})");
 }
 
 } // namespace
