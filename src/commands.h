@@ -24,6 +24,7 @@ std::unique_ptr<Kernels> open_kernels(const Common& common);
 std::vector<std::string> config_arguments(const std::string& path);
 
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize
+void add_merge_command(CLI::App& app);
 void add_model_commands(CLI::App& app); // train, eval, generate, logits, trace, flops, bench, check
 
 } // namespace skintern

@@ -38,7 +38,7 @@ std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o,
     LoraConfig lora;
     lora.r = 0;
     if (!o.adapter.empty()) {
-        lora = read_lora_config(o.adapter + "/adapter_config.json");
+        lora = open_adapter(o.adapter);
     }
     auto model = load_model(kernels, o.model, train, lora);
     if (!o.adapter.empty()) {
@@ -158,7 +158,7 @@ void run_train(const TrainOptions& o) {
     const auto kernels = open_kernels(o);
     LoraConfig lora = o.lora;
     if (!o.adapter_init.empty()) {
-        lora = read_lora_config(o.adapter_init + "/adapter_config.json");
+        lora = open_adapter(o.adapter_init);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
     Rng rng(o.seed, "adapter");
