@@ -23,8 +23,8 @@ std::unique_ptr<Kernels> open_kernels(const Common& common);
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
-void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize
-void add_merge_command(CLI::App& app);
+void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
+void add_merge_command(CLI::App& app);  // merge
 void add_model_commands(CLI::App& app); // train, eval, generate, logits, trace, flops, bench, check
 
 } // namespace skintern

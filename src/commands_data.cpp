@@ -1,4 +1,4 @@
-// commands_data.cpp — data, tokenizer, tokenize.
+// commands_data.cpp — data, tokenizer, tokenize, inspect.
 #include <cstdio>
 #include <sstream>
 
@@ -7,6 +7,7 @@
 #include "commands.h"
 #include "config.h"
 #include "files.h"
+#include "inspect.h"
 #include "task.h"
 #include "teacher.h"
 
@@ -143,12 +144,24 @@ void add_tokenize(CLI::App& app) {
     });
 }
 
+void add_inspect(CLI::App& app) {
+    struct Options : Common {
+        std::string path;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("inspect", "what a file holds: metadata, tensors, types, sizes");
+    add_common(sub, o.get());
+    sub->add_option("path", o->path, "a model (folder, .safetensors, .gguf) or an adapter folder")->required();
+    sub->callback([o] { std::printf("%s", inspect(o->path).c_str()); });
+}
+
 } // namespace
 
 void add_data_commands(CLI::App& app) {
     add_data(app);
     add_tokenizer(app);
     add_tokenize(app);
+    add_inspect(app);
 }
 
 } // namespace skintern

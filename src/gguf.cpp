@@ -1,6 +1,6 @@
 // gguf.cpp — see gguf.h.
 //
-// Reading goes once over the header with a cursor (GgufReader) that never moves past the end: each length is a u64 and
+// Reading goes once over the header with a cursor (gguf_reader.h) that never moves past the end: each length is a u64 and
 // is compared with what is left before it is used. A count is believed only as far as that many of the smallest
 // elements would fit into the file. So no allocation is larger than a small multiple of the header.
 //
@@ -13,14 +13,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
-#include <limits>
+#include <optional>
 #include <set>
-#include <type_traits>
 #include <utility>
 
 #include "check.h"
+#include "gguf_reader.h"
 #include "strict_json.h"
 
 namespace skintern {
@@ -33,34 +32,6 @@ constexpr uint64_t kDefaultAlignment = 32;
 constexpr uint64_t kMaxKey = 65535; // bytes, by the specification
 constexpr uint64_t kMaxName = 63;   // bytes of a tensor's name: GGML keeps 64 with the final zero
 constexpr uint32_t kMaxDims = 4;
-
-// ---- types of values -----------------------------------------------------------------------------------------------
-
-enum ValueType : uint32_t {
-    kUint8,
-    kInt8,
-    kUint16,
-    kInt16,
-    kUint32,
-    kInt32,
-    kFloat32,
-    kBool,
-    kString,
-    kArray,
-    kUint64,
-    kInt64,
-    kFloat64,
-};
-
-struct ValueFormat {
-    const char* name;
-    uint64_t bytes; // 0: not fixed
-};
-
-constexpr ValueFormat kValueFormats[] = {{"u8", 1},  {"i8", 1},  {"u16", 2},  {"i16", 2},  {"u32", 4},
-                                         {"i32", 4}, {"f32", 4}, {"bool", 1}, {"text", 0}, {"array", 0},
-                                         {"u64", 8}, {"i64", 8}, {"f64", 8}};
-constexpr uint32_t kValueTypes = 13;
 
 // ---- types of tensors ----------------------------------------------------------------------------------------------
 
@@ -90,61 +61,6 @@ WeightType weight_type(uint32_t number, const std::string& where) {
     }
     CHECK(false, "%s: type is %s, which is not computed here", where.c_str(), known->name);
 }
-
-// ---- the cursor ----------------------------------------------------------------------------------------------------
-
-class GgufReader {
-public:
-    GgufReader(std::string_view bytes, const std::string& path) : bytes_(bytes), path_(path) {}
-
-    uint64_t at() const { return at_; }
-    uint64_t left() const { return bytes_.size() - at_; }
-
-    std::string_view take(uint64_t size, const std::string& what) {
-        CHECK(size <= left(), "%s: %s needs %llu bytes at byte %llu, but %llu are left", path_.c_str(),
-              what.c_str(), static_cast<unsigned long long>(size), static_cast<unsigned long long>(at_),
-              static_cast<unsigned long long>(left()));
-        const std::string_view out = bytes_.substr(at_, size);
-        at_ += size;
-        return out;
-    }
-    template <typename T>
-    T number(const std::string& what) {
-        T value;
-        std::memcpy(&value, take(sizeof(T), what).data(), sizeof(T));
-        return value;
-    }
-    std::string_view text(const std::string& what) {
-        const auto size = number<uint64_t>("the length of " + what);
-        return take(size, what);
-    }
-    // A count of things of at least `smallest` bytes each.
-    uint64_t count(uint64_t smallest, const std::string& what) {
-        const auto n = number<uint64_t>(what);
-        CHECK(n <= left() / smallest, "%s: %s is %llu, more than the %llu bytes behind it can hold",
-              path_.c_str(), what.c_str(), static_cast<unsigned long long>(n),
-              static_cast<unsigned long long>(left()));
-        return n;
-    }
-    uint32_t value_type(const std::string& what) {
-        const auto type = number<uint32_t>("the type of " + what);
-        CHECK(type < kValueTypes, "%s: %s has type %u, expected 0 to %u", path_.c_str(), what.c_str(), type,
-              kValueTypes - 1);
-        return type;
-    }
-    // What follows a value's type: the content of a text, the bytes of a number.
-    std::string_view value(uint32_t type, const std::string& what) {
-        const std::string_view out = type == kString ? text(what) : take(kValueFormats[type].bytes, what);
-        CHECK(type != kBool || static_cast<unsigned char>(out[0]) <= 1, "%s: %s is %d, expected 0 or 1",
-              path_.c_str(), what.c_str(), static_cast<unsigned char>(out[0]));
-        return out;
-    }
-
-private:
-    std::string_view bytes_;
-    const std::string& path_;
-    uint64_t at_ = 0;
-};
 
 // ---- the parts of a header -----------------------------------------------------------------------------------------
 
@@ -306,164 +222,6 @@ GgufFile GgufFile::parse(std::string_view bytes, const std::string& path, std::s
     place_tensors(file.tensors_, offsets, bytes.substr(std::min<uint64_t>(data_start, bytes.size())),
                   alignment, path);
     return file;
-}
-
-// ---- metadata ------------------------------------------------------------------------------------------------------
-
-namespace {
-
-template <typename T>
-T load(std::string_view bytes) {
-    T value;
-    std::memcpy(&value, bytes.data(), sizeof(T));
-    return value;
-}
-
-bool is_integer(uint32_t type) {
-    return kValueFormats[type].bytes > 0 && type != kFloat32 && type != kFloat64 && type != kBool;
-}
-
-bool is_number(uint32_t type) {
-    return is_integer(type) || type == kFloat32 || type == kFloat64;
-}
-
-// Of a type for which is_integer().
-int64_t integer_of(uint32_t type, std::string_view bytes, const std::string& where) {
-    switch (type) {
-    case kUint8:
-        return load<uint8_t>(bytes);
-    case kInt8:
-        return load<int8_t>(bytes);
-    case kUint16:
-        return load<uint16_t>(bytes);
-    case kInt16:
-        return load<int16_t>(bytes);
-    case kUint32:
-        return load<uint32_t>(bytes);
-    case kInt32:
-        return load<int32_t>(bytes);
-    case kUint64:
-        CHECK(load<uint64_t>(bytes) <= INT64_MAX, "%s is %llu, which is too large", where.c_str(),
-              static_cast<unsigned long long>(load<uint64_t>(bytes)));
-        return static_cast<int64_t>(load<uint64_t>(bytes));
-    default:
-        return load<int64_t>(bytes);
-    }
-}
-
-// Of a type for which is_number().
-double number_of(uint32_t type, std::string_view bytes, const std::string& where) {
-    return type == kFloat32   ? static_cast<double>(load<float>(bytes))
-           : type == kFloat64 ? load<double>(bytes)
-                              : static_cast<double>(integer_of(type, bytes, where));
-}
-
-} // namespace
-
-bool GgufFile::has(const std::string& key) const {
-    return values_.contains(key);
-}
-
-const GgufFile::Value& GgufFile::value(const std::string& key) const {
-    const auto it = values_.find(key);
-    CHECK(it != values_.end(), "%s: the key %s is missing", path_.c_str(), key.c_str());
-    return it->second;
-}
-
-const GgufFile::Value& GgufFile::scalar(const std::string& key, bool (*fits)(uint32_t type),
-                                        const char* expected) const {
-    const Value& found = value(key);
-    CHECK(!found.array && fits(found.type), "%s: the key %s is %s, expected %s", path_.c_str(), key.c_str(),
-          found.array ? "an array" : kValueFormats[found.type].name, expected);
-    return found;
-}
-
-std::string_view GgufFile::text(const std::string& key) const {
-    return scalar(
-               key, [](uint32_t type) { return type == kString; }, "a text")
-        .bytes;
-}
-
-int64_t GgufFile::integer(const std::string& key) const {
-    const Value& found = scalar(key, is_integer, "an integer");
-    return integer_of(found.type, found.bytes, path_ + ": the key " + key);
-}
-
-double GgufFile::number(const std::string& key) const {
-    const Value& found = scalar(key, is_number, "a number");
-    return number_of(found.type, found.bytes, path_ + ": the key " + key);
-}
-
-bool GgufFile::flag(const std::string& key) const {
-    return scalar(
-               key, [](uint32_t type) { return type == kBool; }, "a bool")
-               .bytes[0] != 0;
-}
-
-const GgufFile::Value& GgufFile::list(const std::string& key, bool (*fits)(uint32_t type),
-                                      const char* expected) const {
-    const Value& found = value(key);
-    CHECK(found.array && fits(found.type), "%s: the key %s is %s%s, expected an array of %s", path_.c_str(),
-          key.c_str(), found.array ? "an array of " : "", kValueFormats[found.type].name, expected);
-    return found;
-}
-
-std::vector<std::string_view> GgufFile::texts(const std::string& key) const {
-    const Value& found = list(
-        key, [](uint32_t type) { return type == kString; }, "texts");
-    GgufReader in(found.bytes, path_);
-    std::vector<std::string_view> out;
-    out.reserve(found.count);
-    for (uint64_t i = 0; i < found.count; ++i) {
-        out.push_back(in.text(key));
-    }
-    return out;
-}
-
-std::vector<int64_t> GgufFile::integers(const std::string& key) const {
-    const Value& found = list(key, is_integer, "integers");
-    const uint64_t size = kValueFormats[found.type].bytes;
-    std::vector<int64_t> out;
-    out.reserve(found.count);
-    for (uint64_t i = 0; i < found.count; ++i) {
-        out.push_back(
-            integer_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + key));
-    }
-    return out;
-}
-
-std::vector<double> GgufFile::numbers(const std::string& key) const {
-    const Value& found = list(key, is_number, "numbers");
-    const uint64_t size = kValueFormats[found.type].bytes;
-    std::vector<double> out;
-    out.reserve(found.count);
-    for (uint64_t i = 0; i < found.count; ++i) {
-        out.push_back(
-            number_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + key));
-    }
-    return out;
-}
-
-std::vector<std::string> GgufFile::keys() const {
-    return order_;
-}
-
-std::string GgufFile::shown_value(const std::string& key) const {
-    const Value& found = value(key);
-    const char* name = kValueFormats[found.type].name;
-    if (found.array) {
-        return format("%s[%llu]", name, static_cast<unsigned long long>(found.count));
-    }
-    if (found.type == kString) {
-        return "\"" + shown(std::string(found.bytes)) + "\"";
-    }
-    if (found.type == kBool) {
-        return found.bytes[0] != 0 ? "true" : "false";
-    }
-    if (found.type == kUint64) { // may be above what an int64_t holds
-        return std::to_string(load<uint64_t>(found.bytes));
-    }
-    return is_integer(found.type) ? std::to_string(integer(key)) : format("%g", number(key));
 }
 
 } // namespace skintern

@@ -146,8 +146,8 @@ std::vector<float> to_floats(const StoredTensor& tensor) {
     const WeightFormat& format = weight_format(tensor.type);
     const int64_t n = static_cast<int64_t>(tensor.bytes) / format.bytes * format.elements;
     std::vector<float> out(static_cast<size_t>(n));
-    if (n > 0) { // rows are whole blocks, so all of them are one long row
-        dequantize(out.data(), tensor.type, tensor.data, 0, n);
+    if (n > 0) {
+        dequantize(out.data(), tensor.type, tensor.data, 0, n); // rows are whole blocks: all of them are as one
     }
     return out;
 }

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "check.h"
+#include "rope.h"
 #include "weights.h"
 
 namespace skintern {
@@ -350,7 +351,7 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     }
 }
 
-// cos(p f_i) and sin(p f_i) of every position p, f_i = theta^(-2i/HS), with the scaling that the config asks for.
+// cos(p f_i) and sin(p f_i) of every position p.
 void Transformer::grow_rope_table(int64_t positions) {
     CHECK(positions <= config_.max_positions,
           "a sequence of %lld tokens is longer than the %lld positions of the model (max_position_embeddings)",
@@ -359,24 +360,10 @@ void Transformer::grow_rope_table(int64_t positions) {
         return;
     }
     positions = std::min(config_.max_positions, std::max(positions, 2 * rope_positions_));
-    const ModelConfig::RopeScaling& s = config_.rope_scaling;
     const int64_t HS = config_.head_size;
     std::vector<real> table(static_cast<size_t>(positions * HS));
     for (int64_t i = 0; i < HS / 2; i++) {
-        double f = std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS));
-        if (s.type == "linear") {
-            f /= s.factor;
-        } else if (s.type == "llama3") {
-            // Long wavelengths are stretched by `factor`, short ones stay, those between are interpolated.
-            const double wavelength = 2.0 * 3.141592653589793 / f;
-            const double turns = static_cast<double>(s.original_max_positions) / wavelength;
-            if (turns < s.low_freq_factor) {
-                f /= s.factor;
-            } else if (turns <= s.high_freq_factor) {
-                const double smooth = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
-                f = (1.0 - smooth) * f / s.factor + smooth * f;
-            }
-        }
+        const double f = rope_frequency(config_, i);
         for (int64_t p = 0; p < positions; p++) {
             const double angle = static_cast<double>(p) * f;
             table[static_cast<size_t>(p * HS + i)] = static_cast<real>(std::cos(angle));

@@ -164,3 +164,28 @@ TEST_CASE("merged reference models compute what PEFT's merged models compute", "
         }
     }
 }
+
+TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into the unquantised ones alone", "[merge]") {
+    for (const char* name : {"llama-gqa", "qwen2"}) {
+        const std::string oracle = shared_or_skip(std::string("oracles/") + name);
+        if (oracle.empty()) {
+            continue;
+        }
+        INFO(name);
+        const TempFolder folder;
+        const std::string adapter = folder / "adapter", quantised = oracle + "/gguf/model-q8_0.gguf";
+        make_adapter(adapter, oracle + "/model", open_adapter(oracle + "/adapter_init"));
+        const auto kernels = make_kernels({});
+        load_adapter(adapter, *load_model(*kernels, quantised, Train::nothing, open_adapter(adapter)));
+        REQUIRE_THAT(error_of([&] { merge(*kernels, quantised, adapter, folder / "merged", "F32"); }),
+                     StartsWith(quantised + ": tensor ") && Contains(" is Q8_0, and the steps of quantised weights"));
+        REQUIRE(folder.files() == 1);
+        const std::string plain = oracle + "/gguf/model-f32.gguf";
+        if (!file_exists(plain)) {
+            continue;
+        }
+        merge(*kernels, oracle + "/model", adapter, folder / "from_folder", "F32");
+        merge(*kernels, plain, adapter, folder / "from_gguf", "F32");
+        REQUIRE(read_file(folder / "from_folder/model.safetensors") == read_file(folder / "from_gguf/model.safetensors"));
+    }
+}
