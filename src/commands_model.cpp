@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "batch.h"
+#include "chat.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "commands.h"
@@ -18,6 +19,7 @@
 #include "progress.h"
 #include "safetensors.h"
 #include "train.h"
+#include "utf8.h"
 
 namespace skintern {
 
@@ -117,13 +119,13 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     if (!o.tokens.empty()) {
         return {read_token_rows(o.tokens)};
     }
-    const Bpe bpe = Bpe::load(o.model + "/tokenizer.json");
+    const Bpe bpe = Bpe::load(o.model);
     const Method& method = method_by_name(o.method);
     CHECK(method.trained, "--method %s is not trained", method.name);
     const std::vector<Record> records = read_records(o.data);
     PromptSettings settings;
     settings.templates = read_templates(o.templates);
-    settings.bos = model.config().bos;
+    settings.bos = bpe.bos();
     settings.cutoff_len = o.cutoff_len;
     settings.seed = o.seed;
     settings.shots_from = o.curriculum.shots_from;
@@ -253,9 +255,9 @@ void add_eval(CLI::App& app) {
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
         const auto model = open_model(*kernels, *o);
-        const Bpe bpe = Bpe::load(o->model + "/tokenizer.json");
+        const Bpe bpe = Bpe::load(o->model);
         const std::vector<Record> records = read_records(o->data, o->limit);
-        o->eval.bos = model->config().bos;
+        o->eval.bos = bpe.bos();
         o->eval.label = o->method;
         const std::vector<std::string> prompts =
             evaluation_prompts(method_by_name(o->method).in_evaluation, records, read_templates(o->templates));
@@ -272,7 +274,7 @@ void add_generate(CLI::App& app) {
     struct Options : ModelOptions {
         std::string prompt, ids;
         GenerateConfig generate;
-        bool print_ids = false, ignore_eos = false;
+        bool print_ids = false, ignore_eos = false, chat = false;
     };
     auto o = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("generate", "continue a prompt greedily");
@@ -282,6 +284,7 @@ void add_generate(CLI::App& app) {
     sub->add_option("--max-new-tokens", o->generate.max_new_tokens)
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
+    sub->add_flag("--chat", o->chat, "put the prompt between the model's own turn markers")->needs(prompt);
     sub->add_flag("--print-ids", o->print_ids, "print ids, not text; an EOS that ends them too");
     sub->add_flag("--ignore-eos", o->ignore_eos, "do not stop at EOS");
     sub->callback([o] {
@@ -290,10 +293,12 @@ void add_generate(CLI::App& app) {
         const bool with_text = o->ids.empty() || !o->print_ids;
         std::unique_ptr<Bpe> bpe;
         if (with_text) {
-            bpe = std::make_unique<Bpe>(Bpe::load(o->model + "/tokenizer.json"));
+            bpe = std::make_unique<Bpe>(Bpe::load(o->model));
         }
-        const std::vector<int32_t> ids = o->ids.empty() ? make_question(*bpe, model->config().bos, o->prompt).ids
-                                                        : parse_ids(o->ids, "--ids");
+        const std::string text = replace_invalid_utf8(o->prompt);
+        const std::vector<int32_t> ids = !o->ids.empty() ? parse_ids(o->ids, "--ids")
+                                         : o->chat       ? bpe->encode(apply_chat(*bpe, text), true)
+                                                         : make_question(*bpe, bpe->bos(), text).ids;
         o->generate.eos = o->ignore_eos ? -1 : model->config().eos;
         Generation out = generate(*model, {ids}, o->generate)[0];
         if (!o->print_ids) {
@@ -396,7 +401,7 @@ void add_flops(CLI::App& app) {
     sub->add_option("--prompt-tokens", o->prompt_tokens)->required()->check(CLI::Range(0, 1 << 24));
     sub->add_option("--new-tokens", o->new_tokens)->check(CLI::Range(0, 1 << 24))->capture_default_str();
     sub->callback([o] {
-        const ModelConfig config = read_model_config(o->model + "/config.json");
+        const ModelConfig config = open_model_file(o->model).config;
         const Flops flops = question_flops(config, o->prompt_tokens, o->new_tokens);
         std::printf("flops %lld\nlinear %lld\noutput %lld\nattention %lld\nprompt-linear-macs %lld\n",
                     static_cast<long long>(flops.total()), static_cast<long long>(flops.linear),

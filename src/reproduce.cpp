@@ -183,8 +183,9 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         base = config.out + "/base";
         make_base_model(kernels, config.base, base, config.resume);
     }
-    Shared shared{&kernels, &config, base, splits, {}, Bpe::load(base), 0, read_templates(config.templates), {}};
-    shared.bos = shared.bpe.bos();
+    Bpe bpe = Bpe::load(base);
+    const int32_t bos = bpe.bos();
+    Shared shared{&kernels, &config, base, splits, {}, std::move(bpe), bos, read_templates(config.templates), {}};
     for (const Fact& fact : world.facts) {
         shared.fact_sentences[fact.id] = fact.sentence;
     }
