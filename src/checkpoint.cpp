@@ -172,11 +172,13 @@ void load_adapter(const std::string& folder, Transformer& model) {
 }
 
 void write_model(const std::string& folder, const ModelConfig& config, const HostTensors& weights,
-                 const std::string& dtype) {
+                 const std::string& dtype, const Metadata& more) {
     make_folder(folder);
+    Metadata metadata = more;
+    metadata["format"] = "pt"; // transformers reads no file without it
     const char* torch_dtype = dtype == "F32" ? "float32" : dtype == "BF16" ? "bfloat16" : "float16";
     write_model_config(folder + "/config.json", config, torch_dtype);
-    write_safetensors(folder + "/model.safetensors", weights, dtype, {{"format", "pt"}});
+    write_safetensors(folder + "/model.safetensors", weights, dtype, metadata);
 }
 
 void save_model(const std::string& folder, Transformer& model, const std::string& dtype) {

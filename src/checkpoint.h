@@ -2,6 +2,7 @@
 // which training continues. Every file is written whole or not at all.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 
@@ -33,7 +34,7 @@ void load_adapter(const std::string& folder, Transformer& model);
 // config.json and model.safetensors (`dtype` F32, BF16 or F16).
 void save_model(const std::string& folder, Transformer& model, const std::string& dtype);
 void write_model(const std::string& folder, const ModelConfig& config, const HostTensors& weights,
-                 const std::string& dtype);
+                 const std::string& dtype, const std::map<std::string, std::string>& metadata = {});
 
 // A model from a Hugging Face folder, ready for `train`; `adapter` may be empty (then `lora` says what to attach).
 std::unique_ptr<Transformer> load_model(Kernels& kernels, const std::string& folder, Train train,

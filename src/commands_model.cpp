@@ -72,7 +72,7 @@ struct TrainOptions : ModelOptions {
     LoraConfig lora;
     TrainConfig train;
     CurriculumConfig curriculum;
-    double epochs = 12;
+    double epochs = 12, lora_dropout = 0;
     int64_t steps = 0, cutoff_len = 2048;
     bool resume = false, no_shuffle = false;
 };
@@ -158,7 +158,11 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
 void run_train(const TrainOptions& o) {
     CHECK(o.data.empty() != o.tokens.empty(), "train needs either --data or --tokens");
     const auto kernels = open_kernels(o);
+    CHECK(o.lora_dropout == 0, "--lora-dropout is %g: this version trains without dropout, which is 0", o.lora_dropout);
     LoraConfig lora = o.lora;
+    if (lora.target_modules == std::vector<std::string>{"all-linear"}) {
+        lora.target_modules = linear_modules();
+    }
     if (!o.adapter_init.empty()) {
         lora = open_adapter(o.adapter_init);
     }
@@ -211,7 +215,15 @@ void add_train(CLI::App& app) {
     sub->add_flag("--no-shuffle", o->no_shuffle);
     sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_option("--lora-alpha", o->lora.alpha)->capture_default_str();
-    sub->add_option("--target-modules", o->lora.target_modules)->delimiter(',')->take_all();
+    sub->add_option("--lora-dropout", o->lora_dropout, "0: this version trains without dropout")->capture_default_str();
+    sub->add_flag("--use-rslora", o->lora.use_rslora, "scale by alpha / sqrt(r)");
+    sub->add_option("--target-modules", o->lora.target_modules, "names, or all-linear (the default)")
+        ->delimiter(',')
+        ->take_all();
+    sub->add_option("--exclude-modules", o->lora.exclude_modules, "names")->delimiter(',')->take_all();
+    sub->add_option("--layers-to-transform", o->lora.layers_to_transform, "numbers from 0; default all")
+        ->delimiter(',')
+        ->take_all();
     sub->add_option("--lr", o->train.adamw.lr)->capture_default_str();
     sub->add_option("--epochs", o->epochs)->capture_default_str();
     sub->add_option("--steps", o->steps, "updates; overrides --epochs")->capture_default_str();

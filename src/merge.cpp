@@ -27,6 +27,21 @@ const char* const kTokenizerFiles[] = {"tokenizer.json",      "tokenizer_config.
 constexpr uint64_t kSeed = 1;
 constexpr int64_t kSequences = 4, kLength = 32;
 
+// In the metadata of a merged model: where it comes from, and that it may be made again.
+constexpr const char* kMergedFrom = "skintern_merged_from";
+
+// Nothing, an empty folder, or the work of an earlier merge. Anything else is somebody's, the base model above all.
+bool may_be_replaced(const std::string& folder) {
+    std::error_code error;
+    if (!std::filesystem::exists(folder, error)) {
+        return true;
+    }
+    const std::string weights = folder + "/model.safetensors";
+    return std::filesystem::is_directory(folder, error) &&
+           (std::filesystem::is_empty(folder, error) ||
+            (file_exists(weights) && read_metadata(weights).count(kMergedFrom) > 0));
+}
+
 // A folder that is filled beside its place and put there when it is complete; removed when it never was.
 class NewFolder {
 public:
@@ -34,9 +49,7 @@ public:
         while (place_.size() > 1 && place_.back() == '/') {
             place_.pop_back();
         }
-        std::error_code error;
-        const bool taken = std::filesystem::exists(place_, error) && !std::filesystem::is_empty(place_, error);
-        CHECK(!taken && !error, "%s: is there and not empty, expected a new folder", place_.c_str());
+        CHECK(may_be_replaced(place_), "%s: is there and holds something else than a merged model", place_.c_str());
         path_ = format("%s.%ld.tmp", place_.c_str(), static_cast<long>(::getpid()));
         make_folder(path_);
     }
@@ -49,8 +62,15 @@ public:
     const std::string& path() const { return path_; }
     void put_in_place() {
         std::error_code error;
-        std::filesystem::rename(path_, place_, error); // over an empty folder too
+        const std::string old = path_ + ".old";
+        if (std::filesystem::exists(place_, error)) {
+            std::filesystem::rename(place_, old, error);
+        }
+        if (!error) {
+            std::filesystem::rename(path_, place_, error);
+        }
         CHECK(!error, "%s: cannot be written: %s", place_.c_str(), error.message().c_str());
+        std::filesystem::remove_all(old, error);
     }
 
 private:
@@ -147,6 +167,9 @@ MergeReport merge(Kernels& kernels, const std::string& model_path, const std::st
     const LoraConfig lora = open_adapter(adapter);
     const ModelFile file = open_model_file(model_path);
     refuse_quantised(file);
+    std::error_code error;
+    CHECK(!std::filesystem::equivalent(model_path, out, error), "%s: is the model that is merged into, expected another "
+          "folder", out.c_str());
     NewFolder folder(out);
     MergeReport report;
     std::vector<real> before;
@@ -157,7 +180,7 @@ MergeReport merge(Kernels& kernels, const std::string& model_path, const std::st
         before = model.logits(batch);
         HostTensors weights;
         report.layers = merged_weights(weights, file, model);
-        write_model(folder.path(), file.config, weights, dtype);
+        write_model(folder.path(), file.config, weights, dtype, {{kMergedFrom, model_path + " and " + adapter}});
     }
     const bool is_folder = std::filesystem::is_directory(model_path);
     const std::string parent = std::filesystem::absolute(model_path).parent_path().string();

@@ -23,7 +23,7 @@ struct MergeReport {
 };
 
 // Writes config.json, model.safetensors (`dtype` F32, BF16 or F16) and the tokenizer files that stand beside the model to
-// the folder `out`: whole or not at all. Throws Error when `out` is there and not empty.
+// the folder `out`: whole or not at all. `out` may be there when it is empty or an earlier merge.
 MergeReport merge(Kernels& kernels, const std::string& model, const std::string& adapter, const std::string& out,
                   const std::string& dtype);
 

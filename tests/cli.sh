@@ -88,6 +88,22 @@ expect 0 "67%" "the dry run prints the schedule" "$skintern" --dry-run
 expect 0 "flops" "flops of a question" "$skintern" flops --model data/base --prompt-tokens 100 --new-tokens 20
 expect 0 "" "text to ids" "$skintern" tokenize --model data/base --text "Therefore, the answer is 12."
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5
+printf '{"ids":[1,2,3,4],"labels":[1,2,3,4]}\n' > "$work/rows.jsonl"
+expect 1 "without dropout" "dropout is refused" \
+    "$skintern" train --model data/base --tokens "$work/rows.jsonl" --lora-dropout 0.1 --out "$work/t"
+expect 1 "target_modules has w_proj" "a target that no layer has is named" \
+    "$skintern" train --model data/base --tokens "$work/rows.jsonl" --target-modules w_proj --out "$work/t"
+expect 0 "2 updates" "an adapter of chosen layers is trained" "$skintern" train --model data/base --tokens \
+    "$work/rows.jsonl" --steps 2 --lora-r 4 --use-rslora --target-modules all-linear --exclude-modules o_proj \
+    --layers-to-transform 0,2 --out "$work/adapter"
+expect 0 "largest-logit-difference" "and merged into its base" \
+    "$skintern" merge --model data/base --adapter "$work/adapter" --out "$work/merged" --dtype bf16
+expect 0 "" "which then answers by itself" \
+    "$skintern" generate --model "$work/merged" --prompt "The price" --max-new-tokens 5
+expect 1 "another base model" "the adapter does not go with the merged model" \
+    "$skintern" logits --model "$work/merged" --adapter "$work/adapter" --ids 1 --out "$work/l.npy"
+expect 1 "something else" "a merge does not write over another folder" \
+    "$skintern" merge --model data/base --adapter "$work/adapter" --out "$work/adapter"
 expect 0 "train.jsonl" "data in a folder" "$skintern" data --tasks navigate --train 3 --test 2 --out "$work/data"
 "$skintern" data --tasks navigate --train 3 --test 2 --out "$work/again" > /dev/null
 if diff -r "$work/data" "$work/again" > "$work/err"; then

@@ -94,7 +94,7 @@ TEST_CASE("a merged model of 16 bits differs by its rounding, and says so", "[me
     }
 }
 
-TEST_CASE("a merge takes the tokenizer along and refuses a folder that is in use", "[merge]") {
+TEST_CASE("a merge takes the tokenizer along, and replaces nothing but an earlier merge", "[merge]") {
     const Pair pair(tiny_config());
     put_file(pair.base + "/tokenizer.json", "{}");
     put_file(pair.base + "/merges.txt", "a b");
@@ -103,10 +103,21 @@ TEST_CASE("a merge takes the tokenizer along and refuses a folder that is in use
     REQUIRE(pair.merge_now().files == 2);
     REQUIRE(read_file(pair.out + "/merges.txt") == "a b");
     REQUIRE_FALSE(file_exists(pair.out + "/README.md"));
-    const std::string weights = read_file(pair.out + "/model.safetensors");
-    REQUIRE(error_of([&] { pair.merge_now(); }) == pair.out + ": is there and not empty, expected a new folder");
-    REQUIRE(read_file(pair.out + "/model.safetensors") == weights);
-    REQUIRE(pair.folder.files() == 3); // base, adapter, merged
+    std::filesystem::remove(pair.base + "/merges.txt");
+    REQUIRE(pair.merge_now("BF16").files == 1);
+    REQUIRE_FALSE(file_exists(pair.out + "/merges.txt")); // replaced as a whole
+    REQUIRE(pair.folder.files() == 3);                    // base, adapter, merged
+    const auto kernels = make_kernels({});
+    const auto refusal = [&](const std::string& model, const std::string& out) {
+        return error_of([&] { merge(*kernels, model, pair.adapter, out, "F32"); });
+    };
+    make_model(pair.folder / "other", tiny_config(), 2);
+    REQUIRE(refusal(pair.base, pair.folder / "other/") ==
+            (pair.folder / "other") + ": is there and holds something else than a merged model");
+    REQUIRE_THAT(refusal(pair.base, pair.adapter), Contains("holds something else"));
+    REQUIRE_THAT(refusal(pair.base, pair.base + "/config.json"), Contains("holds something else"));
+    REQUIRE(refusal(pair.base, pair.base) == pair.base + ": is the model that is merged into, expected another folder");
+    REQUIRE(file_exists(pair.base + "/model.safetensors"));
 }
 
 TEST_CASE("a merge that fails leaves nothing behind", "[merge]") {
@@ -186,6 +197,9 @@ TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into 
         }
         merge(*kernels, oracle + "/model", adapter, folder / "from_folder", "F32");
         merge(*kernels, plain, adapter, folder / "from_gguf", "F32");
-        REQUIRE(read_file(folder / "from_folder/model.safetensors") == read_file(folder / "from_gguf/model.safetensors"));
+        const HostTensors from_gguf = read_safetensors(folder / "from_gguf/model.safetensors");
+        for (const auto& [tensor, expected] : read_safetensors(folder / "from_folder/model.safetensors")) {
+            REQUIRE(from_gguf.at(tensor).data == expected.data);
+        }
     }
 }
