@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "transformer.h"
 
 namespace skintern {
 
@@ -20,10 +21,19 @@ struct Common {
 void add_common(CLI::App* sub, Common* common);
 std::unique_ptr<Kernels> open_kernels(const Common& common);
 
+struct ModelOptions : Common {
+    std::string model, adapter;
+};
+
+void add_model_options(CLI::App* sub, ModelOptions* o);
+// The model without gradients, with its adapter where one is named.
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o);
+
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize
-void add_model_commands(CLI::App& app); // train, eval, generate, logits, trace, flops, bench, check
+void add_model_commands(CLI::App& app); // train, generate, logits, trace, flops, bench, check
+void add_eval_commands(CLI::App& app);  // eval, score
 
 } // namespace skintern

@@ -140,6 +140,7 @@ int main(int argc, char** argv) {
     add_reproduce(app);
     add_data_commands(app);
     add_model_commands(app);
+    add_eval_commands(app);
     add_report(app);
 
     // Options without a subcommand are those of reproduce.
