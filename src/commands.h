@@ -19,6 +19,8 @@ struct Common {
 };
 
 void add_common(CLI::App* sub, Common* common);
+// data/ beside the program, or in the working folder.
+std::string data_folder();
 std::unique_ptr<Kernels> open_kernels(const Common& common);
 
 struct ModelOptions : Common {

@@ -18,7 +18,7 @@ namespace {
 
 struct EvalOptions : ModelOptions {
     std::vector<std::string> data;
-    std::string method = "std-cot", out, templates = "data/templates/default.json";
+    std::string method = "std-cot", out, templates = data_folder() + "/templates/default.json";
     EvalConfig eval;
     int64_t limit = 0, cache_mib = 2048;
     bool resume = false;

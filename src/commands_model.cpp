@@ -60,7 +60,7 @@ std::vector<int32_t> parse_ids(const std::string& text, const char* option) {
 // ---- train ---------------------------------------------------------------------------------------------------------
 
 struct TrainOptions : ModelOptions {
-    std::string data, tokens, method = "std-cot", out, adapter_init, templates = "data/templates/default.json";
+    std::string data, tokens, method = "std-cot", out, adapter_init, templates = data_folder() + "/templates/default.json";
     LoraConfig lora;
     TrainConfig train;
     CurriculumConfig curriculum;

@@ -17,16 +17,6 @@ namespace skintern {
 
 namespace {
 
-// data/ beside the program, or in the working folder.
-std::string data_folder() {
-    std::error_code error;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error && std::filesystem::exists(self.parent_path() / "data" / "templates")) {
-        return (self.parent_path() / "data").string();
-    }
-    return "data";
-}
-
 // ---- reproduce -----------------------------------------------------------------------------------------------------
 
 void add_reproduce(CLI::App& app) {

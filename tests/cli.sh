@@ -147,7 +147,7 @@ fi
 resume=""
 for rows in 3 6; do
     $ask --device reference --out "$work/killed.jsonl" $resume > "$work/out" 2> "$work/err" &
-    while kill -0 $! 2> /dev/null && [ "$(grep -c . "$work/killed.jsonl" 2> /dev/null)" != "$rows" ]; do :; done
+    while kill -0 $! 2> /dev/null && [ "$(cat "$work/killed.jsonl" 2> /dev/null | wc -l)" -lt $rows ]; do :; done
     kill -KILL $! 2> /dev/null
     wait $! 2> /dev/null
     resume="--resume"
