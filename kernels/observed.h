@@ -35,7 +35,9 @@ public:
     void zero(void* dst, size_t bytes) override {
         observe("zero", 0, [&] { inner_->zero(dst, bytes); });
     }
-    void matmul(Layout layout, real* out, const real* a, const real* b, int64_t M, int64_t N, int64_t K, real alpha,
+    const void* map(const void* host, size_t bytes) override { return inner_->map(host, bytes); }
+    void unmap(const void* mapped) override { inner_->unmap(mapped); }
+    void matmul(Layout layout, real* out, const real* a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
                 bool accumulate) override {
         observe("matmul", 2 * M * N * K, [&] { inner_->matmul(layout, out, a, b, M, N, K, alpha, accumulate); });
     }
@@ -45,7 +47,7 @@ public:
     void bias_backward(real* dbias, const real* dout, int64_t N, int64_t C) override {
         observe("bias_backward", 0, [&] { inner_->bias_backward(dbias, dout, N, C); });
     }
-    void gather_rows(real* out, const real* table, const int32_t* rows, int64_t M, int64_t C) override {
+    void gather_rows(real* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override {
         observe("gather_rows", 0, [&] { inner_->gather_rows(out, table, rows, M, C); });
     }
     void scatter_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "check.h"
+#include "dequantize.h"
 
 namespace skintern {
 
@@ -88,6 +89,26 @@ double attend(real* out,     // (HS) =
     return lse;
 }
 
+// The numbers of a matrix: its own memory when they are real numbers already, else a decoded copy.
+struct Numbers {
+    Numbers(Matrix matrix, int64_t rows, int64_t columns) : data(matrix.numbers()) {
+        if (matrix.type != WeightType::f32) {
+            decoded.resize(rows * columns);
+            std::vector<float> row(columns);
+            for (int64_t r = 0; r < rows; r++) {
+                const char* bytes = static_cast<const char*>(matrix.data) + r * row_bytes(matrix.type, columns);
+                dequantize(row.data(), matrix.type, bytes, 0, columns);
+                std::copy(row.begin(), row.end(), decoded.begin() + r * columns);
+            }
+            data = decoded.data();
+        }
+    }
+    Numbers(const Numbers&) = delete;
+
+    std::vector<real> decoded;
+    const real* data; // (rows,columns)
+};
+
 // ---- the ops, in the order of kernels.h -------------------------------------------------------------------
 
 class ReferenceKernels final : public Kernels {
@@ -124,6 +145,9 @@ public:
         }
     }
 
+    const void* map(const void* host, size_t) override { return host; }
+    void unmap(const void*) override {}
+
     // ---- matrix products ----------------------------------------------------------------------------------
 
     // One row of out at a time. With b transposed an element is the dot product of two contiguous rows;
@@ -132,8 +156,10 @@ public:
     void matmul(Layout layout,
                 real* out,     // (M,N)
                 const real* a, // (M,K), or (K,M) for tn
-                const real* b, // (N,K) for nt, else (K,N)
+                Matrix weight, // (N,K) for nt, else (K,N), of any type
                 int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) override {
+        const Numbers numbers(weight, layout == Layout::nt ? N : K, layout == Layout::nt ? K : N);
+        const real* b = numbers.data;
         std::vector<double> row(N);
         for (int64_t m = 0; m < M; m++) {
             std::fill(row.begin(), row.end(), 0.0);
@@ -182,12 +208,13 @@ public:
     // ---- moving rows --------------------------------------------------------------------------------------
 
     void gather_rows(real* out,           // (M,C) =
-                     const real* table,   // (any,C)
+                     Matrix table,        // (any,C) of any type
                      const int32_t* rows, // (M)
                      int64_t M, int64_t C) override {
+        const char* bytes = static_cast<const char*>(table.data);
         for (int64_t m = 0; m < M; m++) {
-            const real* row = table + rows[m] * C;
-            std::copy(row, row + C, out + m * C);
+            const Numbers row({bytes + rows[m] * row_bytes(table.type, C), table.type}, 1, C);
+            std::copy(row.data, row.data + C, out + m * C);
         }
     }
 

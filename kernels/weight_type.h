@@ -2,6 +2,8 @@
 //
 // A row of a matrix is a whole number of blocks. A block of a plain type is one number; a block of a quantised type (the
 // types of GGML, as GGUF files hold them) is a few small integers with the scale they share.
+//
+// What is inline here is always inlined: files that are compiled once an instruction set see it too (see simd.h).
 #pragma once
 
 #include <cstddef>
@@ -44,24 +46,28 @@ inline constexpr WeightFormat kWeightFormats[] = {
 };
 inline constexpr int kWeightTypes = 11;
 
-inline const WeightFormat& weight_format(WeightType type) { return kWeightFormats[static_cast<size_t>(type)]; }
+[[gnu::always_inline]] inline const WeightFormat& weight_format(WeightType type) { return kWeightFormats[static_cast<size_t>(type)]; }
 
 // Where a weight lies: row-major, rows of whole blocks. Nothing is owned. A pointer to real numbers is a matrix of them.
 struct Matrix {
     const void* data = nullptr;
     WeightType type = WeightType::f32;
 
-    Matrix() = default;
-    Matrix(const real* numbers) : data(numbers) {} // not explicit: an operand that is no weight is written as it is
-    Matrix(const void* blocks, WeightType type_of_blocks) : data(blocks), type(type_of_blocks) {}
+    [[gnu::always_inline]] Matrix() {}
+    [[gnu::always_inline]] Matrix(const real* numbers) : data(numbers) {} // not explicit: an operand that is no weight is written as it is
+    [[gnu::always_inline]] Matrix(const void* blocks, WeightType type_of_blocks)
+        : data(blocks), type(type_of_blocks) {}
 
-    const real* numbers() const { return static_cast<const real*>(data); } // of an f32 matrix
+    [[gnu::always_inline]] const real* numbers() const { return static_cast<const real*>(data); } // of an f32 matrix
 };
 
-// Bytes of `columns` numbers, a multiple of the block.
-inline int64_t row_bytes(WeightType type, int64_t columns) {
+// Bytes of `columns` numbers, a multiple of the block, as a file has them; and in memory, where F32 is real.
+[[gnu::always_inline]] inline int64_t file_row_bytes(WeightType type, int64_t columns) {
+    return columns / weight_format(type).elements * weight_format(type).bytes;
+}
+[[gnu::always_inline]] inline int64_t row_bytes(WeightType type, int64_t columns) {
     return type == WeightType::f32 ? columns * static_cast<int64_t>(sizeof(real))
-                                   : columns / weight_format(type).elements * weight_format(type).bytes;
+                                   : file_row_bytes(type, columns);
 }
 
 } // namespace skintern

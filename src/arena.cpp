@@ -15,7 +15,12 @@ int64_t padded(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
 } // namespace
 
-Arena::~Arena() { kernels_->free(data_); }
+Arena::~Arena() {
+    kernels_->free(data_);
+    for (const void* mapped : mapped_) {
+        kernels_->unmap(mapped);
+    }
+}
 
 Tensor& Arena::add(const std::string& name, const std::vector<int64_t>& shape) {
     CHECK(data_ == nullptr, "tensor %s was added to an arena that is allocated already", name.c_str());
@@ -25,17 +30,33 @@ Tensor& Arena::add(const std::string& name, const std::vector<int64_t>& shape) {
         CHECK(d >= 0 && (d == 0 || numel <= INT64_MAX / 16 / d), "tensor %s is too large", name.c_str());
         numel *= d;
     }
-    tensors_.push_back({name, shape, numel, nullptr});
+    tensors_.push_back({name, shape, numel, nullptr, {}});
     numel_ += padded(numel);
     return tensors_.back();
+}
+
+void Arena::place_outside(const std::string& name, WeightType type, const void* host) {
+    CHECK(data_ == nullptr, "tensor %s was placed outside an arena that is allocated already", name.c_str());
+    for (Tensor& t : tensors_) {
+        if (t.name == name) {
+            const int64_t columns = t.shape.back();
+            const int64_t bytes = t.numel / columns * row_bytes(type, columns);
+            mapped_.push_back(kernels_->map(host, static_cast<size_t>(bytes)));
+            t.matrix = {mapped_.back(), type};
+            numel_ -= padded(t.numel);
+        }
+    }
 }
 
 void Arena::allocate() {
     data_ = static_cast<real*>(kernels_->alloc(static_cast<size_t>(numel_) * sizeof(real)));
     int64_t offset = 0;
     for (Tensor& t : tensors_) {
-        t.data = data_ + offset;
-        offset += padded(t.numel);
+        if (t.matrix.data == nullptr) {
+            t.data = data_ + offset;
+            t.matrix = t.data;
+            offset += padded(t.numel);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 // arena.h — named tensors in one allocation.
 //
+// A tensor may also lie outside, in the memory of a mapped file and in a type of its own: a frozen weight is read there.
+//
 // A model's parameters are an Arena, and so are their gradients, the two moments of AdamW, and the activations of a
 // pass. Tensors have a name and a shape; nothing in the project is decided by a tensor's index. Because an arena is one
 // contiguous block, the optimizer and the gradient norm run over all its tensors in one call.
@@ -17,7 +19,8 @@ struct Tensor {
     std::string name;
     std::vector<int64_t> shape;
     int64_t numel = 0;
-    real* data = nullptr; // set by Arena::allocate()
+    real* data = nullptr; // set by Arena::allocate(); null for a tensor outside
+    Matrix matrix;        // its numbers, wherever they lie
 };
 
 class Arena {
@@ -29,7 +32,10 @@ public:
 
     // Registers a tensor. The reference stays valid; its memory comes with allocate(). Names are unique.
     Tensor& add(const std::string& name, const std::vector<int64_t>& shape);
-    // One allocation, zeroed, for all that was added.
+    // The tensor's numbers are those in `host`, of the given type, which has to stay as long as the arena. Before
+    // allocate().
+    void place_outside(const std::string& name, WeightType type, const void* host);
+    // One allocation, zeroed, for all that was added and not placed outside.
     void allocate();
     // A second arena's tensors, under the same names and shapes (gradients and moments of parameters).
     void add_like(const Arena& other);
@@ -38,7 +44,7 @@ public:
     const Tensor* find(const std::string& name) const;
     const std::deque<Tensor>& tensors() const { return tensors_; }
 
-    real* data() const { return data_; }       // (numel), all tensors end to end
+    real* data() const { return data_; }       // (numel), all tensors of the arena's own end to end
     int64_t numel() const { return numel_; }
     Kernels& kernels() const { return *kernels_; }
     void zero();
@@ -46,6 +52,7 @@ public:
 private:
     Kernels* kernels_;
     std::deque<Tensor> tensors_;
+    std::vector<const void*> mapped_;
     real* data_ = nullptr;
     int64_t numel_ = 0;
 };

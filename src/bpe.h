@@ -1,4 +1,10 @@
-// bpe.h — byte-level byte-pair encoding (Sennrich et al. 2016; the byte alphabet of GPT-2), trained, saved and applied.
+// bpe.h — byte-pair encoding (Sennrich et al. 2016), trained, loaded, saved and applied.
+//
+// Two kinds of published tokenizers, and the one this project trains:
+//   - byte-level (GPT-2): a regular expression cuts the text into pieces, and a piece starts as its bytes. GPT-2, Llama 3,
+//     Qwen2, SmolLM2; ours is of SmolLM2's kind.
+//   - SentencePiece (Llama 2, TinyLlama): a blank is written ▁, the whole text is one piece, and it starts as its
+//     characters; one that is no token is written by its bytes, <0x00> to <0xFF>.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +16,19 @@
 namespace skintern {
 
 struct BpeTrainConfig {
-    int64_t vocab_size = 2048;                                 // special tokens and the 256 bytes included
+    int64_t vocab_size = 2048;                                   // special tokens and the 256 bytes included
     std::vector<std::string> special_tokens = {"<|endoftext|>"}; // get the first ids; the first one is EOS
 };
+
+struct EncodeOptions {
+    bool parse_special =
+        false; // special tokens written in the text become their ids; otherwise they are ordinary text
+    bool add_special =
+        false;              // with the tokens that the model's own tokenizer puts around a text (BOS, mostly)
+    bool continues = false; // the text goes on from another: SentencePiece puts no blank before it
+};
+
+struct BpeTables; // what a Bpe consists of: bpe_tables.h
 
 class Bpe {
 public:
@@ -21,32 +37,39 @@ public:
     // but the text.
     static Bpe train(const std::vector<std::string>& documents, const BpeTrainConfig& config);
 
-    // Reads a Hugging Face tokenizer.json of the kind that save() writes. Throws Error naming file and field.
+    // Reads a Hugging Face folder, a tokenizer.json or a .gguf file. Throws Error naming file and field.
     static Bpe load(const std::string& path);
-    // Writes a tokenizer.json that the `tokenizers` package loads and encodes identically with.
+    // Writes a tokenizer.json that the `tokenizers` package loads and encodes identically with. Only of the kind that
+    // train() makes.
     void save(const std::string& path) const;
 
-    // Token ids of any bytes (invalid UTF-8 included). Special tokens written in the text are ordinary text unless
-    // parse_special.
-    std::vector<int32_t> encode(std::string_view text, bool parse_special = false) const;
+    // Token ids of any bytes. Bytes that are no UTF-8 are encoded as they are; the package cannot be given any.
+    std::vector<int32_t> encode(std::string_view text, const EncodeOptions& options) const;
+    std::vector<int32_t> encode(std::string_view text, bool parse_special = false) const {
+        return encode(text, EncodeOptions{parse_special, false, false});
+    }
 
-    // The bytes of the ids; exact inverse of encode. Special tokens give their text only when `special`.
+    // The text of the ids. Special tokens give their text only when `special`. Byte-level: the exact inverse of encode
+    // (Qwen2: of the normalised text); SentencePiece: without the blank that encode put before the text.
     std::string decode(const std::vector<int32_t>& ids, bool special = false) const;
 
     int64_t vocab_size() const;
-    int32_t eos() const; // the first special token
-    int32_t token_id(std::string_view special_token) const; // -1 when there is none
-    // The bytes of one token (a special token: its text).
+    int32_t bos() const; // what add_special puts before a text, -1: nothing
+    int32_t eos() const; // what ends a sequence, as the file says
+    int32_t
+    token_id(std::string_view added_token) const; // special tokens and other added ones; -1: there is none
+    // The bytes that a token stands for (a special token: its text).
     const std::string& token_bytes(int32_t id) const;
+    // The Jinja template that came with the tokenizer, "": none. See chat.h.
+    const std::string& chat_template() const;
 
     Bpe(Bpe&&) noexcept;
     Bpe& operator=(Bpe&&) noexcept;
     ~Bpe();
 
 private:
-    struct Tables;
-    explicit Bpe(std::unique_ptr<Tables> tables);
-    std::unique_ptr<Tables> tables_;
+    explicit Bpe(std::unique_ptr<BpeTables> tables);
+    std::unique_ptr<BpeTables> tables_;
 };
 
 } // namespace skintern

@@ -1,16 +1,16 @@
 // bpe_file.cpp — a tokenizer as a Hugging Face tokenizer.json: written, and read with every field checked.
 //
-// The kind of file: model BPE over the byte alphabet, no normaliser, pre-tokeniser Sequence[Digits,
-// ByteLevel] as in bpe_split.h, decoder ByteLevel, special tokens as added_tokens. Whatever would make the
-// `tokenizers` package encode differently from bpe.cpp (dropout, a prefix, truncation, a post-processor that
-// adds tokens) is refused by name. Merges are read in both spellings, ["a","b"] and the older "a b"; the
-// first is written.
+// Which kinds are read stands in bpe_components.cpp. Whatever would make the `tokenizers` package encode differently
+// from bpe.cpp (dropout, a prefix, truncation, added tokens that take blanks with them) is refused by name. Merges
+// are read in both spellings, ["a","b"] and the older "a b"; the first is written.
 //
-// A vocabulary that lacks some of the 256 bytes loads, as that does no harm to a text without them; encoding
-// such a byte is an error.
+// A vocabulary that lacks some of the 256 bytes loads, as that does no harm to a text without them; encoding leaves
+// such a byte out.
 
-#include <utf8proc.h>
+#include <filesystem>
 
+#include "bpe_components.h"
+#include "bpe_normalize.h"
 #include "bpe_tables.h"
 #include "check.h"
 #include "files.h"
@@ -21,80 +21,9 @@ namespace skintern {
 using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json; // for writing: leaves the fields as put in
 
-// ---- the byte alphabet -----------------------------------------------------------------------------------
-
-const ByteAlphabet& byte_alphabet() {
-    static const ByteAlphabet alphabet = [] {
-        const auto printable = [](int b) {
-            return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-        };
-        ByteAlphabet a;
-        size_t place = 0;
-        int next = 0x100;
-        for (const bool visible : {true, false}) {
-            for (int b = 0; b < 256; ++b) {
-                if (printable(b) != visible) {
-                    continue;
-                }
-                utf8proc_uint8_t utf8[4];
-                const auto size = utf8proc_encode_char(visible ? b : next++, utf8);
-                a.order[place++] = b;
-                a.letter[static_cast<size_t>(b)].assign(utf8, utf8 + size);
-                a.byte[a.letter[static_cast<size_t>(b)]] = static_cast<char>(b);
-            }
-        }
-        return a;
-    }();
-    return alphabet;
-}
-
-std::string to_letters(const std::string& bytes) {
-    std::string text;
-    for (const char b : bytes) {
-        text += byte_alphabet().letter[static_cast<unsigned char>(b)];
-    }
-    return text;
-}
-
 namespace {
 
-// The bytes that `text` writes; false when one of its characters is none of the 256.
-bool from_letters(const std::string& text, std::string& bytes) {
-    bytes.clear();
-    for (size_t pos = 0; pos < text.size();) {
-        const size_t size = static_cast<unsigned char>(text[pos]) < 0x80 ? 1 : 2; // all 256 take at most two
-        const auto found = byte_alphabet().byte.find(text.substr(pos, size));
-        if (found == byte_alphabet().byte.end()) {
-            return false;
-        }
-        bytes += found->second;
-        pos += size;
-    }
-    return true;
-}
-
-// ---- the fields whose value is fixed ---------------------------------------------------------------------
-
-// The package writes this component with its default, true, as decoder, where the field has no effect.
-OrderedJson byte_level(bool add_prefix_space) {
-    return {{"type", "ByteLevel"},
-            {"add_prefix_space", add_prefix_space},
-            {"trim_offsets", true},
-            {"use_regex", true}};
-}
-
-OrderedJson our_pre_tokenizer() {
-    const OrderedJson digits = {{"type", "Digits"}, {"individual_digits", true}};
-    return {{"type", "Sequence"}, {"pretokenizers", OrderedJson::array({digits, byte_level(false)})}};
-}
-
-// ---- reading, field by field -----------------------------------------------------------------------------
-
-// What a component of the file calls itself, for messages.
-std::string type_of(const Json& component) {
-    const bool named = component.is_object() && component.contains("type") && component["type"].is_string();
-    return named ? shown(component["type"].get<std::string>()) : component.type_name();
-}
+// ---- the model's options -----------------------------------------------------------------------------------
 
 // Refuses an option of the file that bpe.cpp does not have: absent, null or `off` is what it can do.
 void check_off(const Json& object, const char* field, const Json& off, const std::string& where) {
@@ -103,39 +32,27 @@ void check_off(const Json& object, const char* field, const Json& off, const std
           where.c_str(), field, shown(value->dump()).c_str(), off.dump().c_str());
 }
 
-void check_components(const Json& root, const std::string& path) {
-    for (const char* field : {"normalizer", "truncation", "padding"}) {
-        const Json* value = find_field(root, field);
-        CHECK(value == nullptr, "%s: %s %s is not supported: expected null", path.c_str(), field,
-              type_of(*value).c_str());
-    }
-    const Json& pre = need_field(root, "pre_tokenizer", path);
-    const Json ours = our_pre_tokenizer();
-    CHECK(pre.is_object() && pre.value("type", Json()) == ours["type"],
-          "%s: pre_tokenizer %s is not supported: expected Sequence of Digits and ByteLevel", path.c_str(),
-          type_of(pre).c_str());
-    CHECK(pre == ours, "%s: pre_tokenizer is %s, which is not supported: expected %s", path.c_str(),
-          shown(pre.dump()).c_str(), ours.dump().c_str());
-    const Json& decoder = need_field(root, "decoder", path);
-    CHECK(type_of(decoder) == "ByteLevel", "%s: decoder %s is not supported: expected ByteLevel",
-          path.c_str(), type_of(decoder).c_str());
-    const Json* post = find_field(root, "post_processor"); // ByteLevel only moves offsets
-    CHECK(post == nullptr || type_of(*post) == "ByteLevel",
-          "%s: post_processor %s is not supported: expected null or ByteLevel", path.c_str(),
-          type_of(*post).c_str());
+// A boolean field; missing or null: false.
+bool flag_of(const Json& object, const char* field, const std::string& where) {
+    const Json* value = find_field(object, field);
+    return value != nullptr && as_bool(*value, field, where);
 }
 
-void check_model_options(const Json& model, const std::string& where) {
-    const std::string& type = as_string(need_field(model, "type", where), "type", where);
-    CHECK(type == "BPE", "%s: type %s is not supported: expected BPE", where.c_str(), shown(type).c_str());
+void check_model_options(const Json& model, const std::string& where, const BpeTables& tables) {
+    if (model.contains("type")) { // the oldest files leave it out
+        const std::string& type = as_string(model["type"], "type", where);
+        CHECK(type == "BPE", "%s: type %s is not supported: expected BPE", where.c_str(),
+              shown(type).c_str());
+    }
     check_off(model, "dropout", 0.0, where);
     check_off(model, "continuing_subword_prefix", "", where);
     check_off(model, "end_of_word_suffix", "", where);
-    check_off(model, "byte_fallback", false, where);
-    check_off(model, "ignore_merges", false, where);
+    if (tables.symbols == BpeTables::Symbols::bytes) {
+        check_off(model, "byte_fallback", false, where);
+    }
 }
 
-using Vocabulary = std::unordered_map<std::string, int32_t>; // text as in the file → id
+// ---- vocabulary ----------------------------------------------------------------------------------------------
 
 // An id of the file; `limit` is the number of tokens, so that distinct ids below it leave no hole.
 int32_t as_id(const Json& value, const std::string& field, size_t limit, const std::string& where) {
@@ -147,12 +64,12 @@ int32_t as_id(const Json& value, const std::string& field, size_t limit, const s
 }
 
 // model.vocab and added_tokens, which may repeat entries of it.
-Vocabulary read_vocabulary(const Json& root, const std::string& path, std::vector<int32_t>& special) {
+// Sets special, added, added_normalized and added_ids.
+TokenIds read_vocabulary(const Json& root, const std::string& path, BpeTables& tables) {
     const std::string where = path + ": model";
     const Json& vocab = as_object(need_field(root["model"], "vocab", where), "vocab", where);
     const Json& added = need_field(root, "added_tokens", path);
-    CHECK(added.is_array() && !added.empty(),
-          "%s: added_tokens is %s, expected a list of special tokens (the first ends a sequence)",
+    CHECK(added.is_array() && !added.empty(), "%s: added_tokens is %s, expected a list of special tokens",
           path.c_str(), added.is_array() ? "empty" : added.type_name());
     CHECK(vocab.size() + added.size() <= static_cast<size_t>(INT32_MAX), "%s: vocab has %zu tokens: too many",
           where.c_str(), vocab.size());
@@ -164,15 +81,13 @@ Vocabulary read_vocabulary(const Json& root, const std::string& path, std::vecto
         as_object(added[i], "it", entry);
         contents.push_back(as_string(need_field(added[i], "content", entry), "content", entry));
         CHECK(!contents.back().empty(), "%s: content is empty", entry.c_str());
-        CHECK(as_bool(need_field(added[i], "special", entry), "special", entry),
-              "%s: special is false, which is not supported: expected true", entry.c_str());
-        for (const char* field : {"single_word", "lstrip", "rstrip", "normalized"}) {
+        for (const char* field : {"single_word", "lstrip", "rstrip"}) {
             check_off(added[i], field, false, entry);
         }
         size += vocab.contains(contents.back()) ? 0 : 1;
     }
 
-    Vocabulary ids;
+    TokenIds ids;
     for (const auto& [token, id] : vocab.items()) {
         CHECK(!token.empty(), "%s: vocab has an empty token", where.c_str());
         ids[token] = as_id(id, "vocab[\"" + shown(token) + "\"]", size, where);
@@ -183,13 +98,23 @@ Vocabulary read_vocabulary(const Json& root, const std::string& path, std::vecto
         const bool fits = ids.emplace(contents[i], id).first->second == id;
         CHECK(fits, "%s: id is %d, but the vocabulary gives \"%s\" the id %d", entry.c_str(), id,
               shown(contents[i]).c_str(), ids[contents[i]]);
-        special.push_back(id);
+        const bool once = tables.added_ids.emplace(contents[i], id).second;
+        CHECK(once, "%s: added_tokens lists \"%s\" twice", path.c_str(), shown(contents[i]).c_str());
+        if (as_bool(need_field(added[i], "special", entry), "special", entry)) {
+            tables.special.push_back(id);
+        }
+        if (flag_of(added[i], "normalized", entry)) {
+            tables.added_normalized.add(normalized(tables, contents[i]), id);
+        } else {
+            tables.added.add(contents[i], id);
+        }
     }
-    std::sort(special.begin(), special.end());
-    const auto twice = std::adjacent_find(special.begin(), special.end());
-    CHECK(twice == special.end(), "%s: added_tokens lists the id %d twice", path.c_str(), *twice);
+    std::sort(tables.special.begin(), tables.special.end());
+    CHECK(!tables.special.empty(), "%s: added_tokens has no special token", path.c_str());
     return ids;
 }
+
+// ---- merges --------------------------------------------------------------------------------------------------
 
 // "a b" or ["a", "b"].
 std::pair<std::string, std::string> read_merge(const Json& merge, const std::string& where) {
@@ -206,7 +131,7 @@ std::pair<std::string, std::string> read_merge(const Json& merge, const std::str
 }
 
 // The id of a token of a merge. A special one is refused: ordinary text would come out with its id.
-int32_t find_token(const Vocabulary& ids, const std::vector<int32_t>& special, const std::string& token,
+int32_t find_token(const TokenIds& ids, const std::vector<int32_t>& special, const std::string& token,
                    const std::string& where) {
     const auto found = ids.find(token);
     CHECK(found != ids.end(), "%s names the token \"%s\", which is not in the vocabulary", where.c_str(),
@@ -216,54 +141,161 @@ int32_t find_token(const Vocabulary& ids, const std::vector<int32_t>& special, c
     return found->second;
 }
 
-} // namespace
-
-// ---- load and save ---------------------------------------------------------------------------------------
-
-Bpe Bpe::load(const std::string& path) {
-    const Json root = parse_json(read_file(path), path);
-    as_object(root, "the file", path);
-    check_components(root, path);
-    const std::string where = path + ": model";
-    const Json& model = as_object(need_field(root, "model", path), "model", path);
-    check_model_options(model, where);
-
-    auto tables = std::make_unique<Tables>();
-    const Vocabulary ids = read_vocabulary(root, path, tables->special);
-    tables->tokens.resize(ids.size());
-    tables->byte_ids.fill(-1);
-    for (const auto& [text, id] : ids) {
-        std::string& token = tables->tokens[static_cast<size_t>(id)];
-        CHECK(token.empty(), "%s: vocab gives the id %d to \"%s\" and to another token", where.c_str(), id,
-              shown(text).c_str());
-        if (tables->is_special(id)) {
-            token = text;
-            continue;
-        }
-        CHECK(from_letters(text, token), "%s: vocab has \"%s\", which is not written in the byte alphabet",
-              where.c_str(), shown(text).c_str());
-        if (token.size() == 1) {
-            tables->byte_ids[static_cast<unsigned char>(token[0])] = id;
-        }
-    }
-
+void read_merges(const Json& model, const std::string& where, const TokenIds& ids, BpeTables& tables) {
     const Json& merges = need_field(model, "merges", where);
     CHECK(merges.is_array(), "%s: merges is %s, expected a list", where.c_str(), merges.type_name());
     for (size_t i = 0; i < merges.size(); ++i) {
         const std::string entry = where + ": merges[" + std::to_string(i) + "]";
         const auto [left, right] = read_merge(merges[i], entry);
-        const Merge merge = {find_token(ids, tables->special, left, entry),
-                             find_token(ids, tables->special, right, entry),
-                             find_token(ids, tables->special, left + right, entry)};
-        CHECK(tables->ranks.count(pair_key(merge.left, merge.right)) == 0,
+        const Merge merge = {find_token(ids, tables.special, left, entry),
+                             find_token(ids, tables.special, right, entry),
+                             find_token(ids, tables.special, left + right, entry)};
+        CHECK(tables.ranks.count(pair_key(merge.left, merge.right)) == 0,
               "%s repeats the merge of \"%s\" and \"%s\"", entry.c_str(), shown(left).c_str(),
               shown(right).c_str());
-        tables->add_merge(merge);
+        tables.add_merge(merge);
     }
-    return Bpe(std::move(tables));
+}
+
+// ---- tokens --------------------------------------------------------------------------------------------------
+
+// What the tokens stand for, and what a piece starts as.
+void read_tokens(const TokenIds& ids, const std::string& where, BpeTables& tables) {
+    const bool bytes = tables.symbols == BpeTables::Symbols::bytes;
+    tables.tokens.resize(ids.size());
+    for (const auto& [text, id] : ids) {
+        std::string& token = tables.tokens[static_cast<size_t>(id)];
+        CHECK(token.empty(), "%s: vocab gives the id %d to \"%s\" and to another token", where.c_str(), id,
+              shown(text).c_str());
+        if (tables.added_ids.count(text) != 0) {
+            token = text;
+        } else if (bytes) {
+            CHECK(from_letters(text, token),
+                  "%s: vocab has \"%s\", which is not written in the byte alphabet", where.c_str(),
+                  shown(text).c_str());
+            if (token.size() == 1) {
+                tables.byte_ids[static_cast<unsigned char>(token[0])] = id;
+            }
+        } else {
+            add_sentencepiece_token(text, id, tables.byte_fallback, tables);
+        }
+    }
+    for (size_t byte = 0; byte < 256 && tables.byte_fallback; ++byte) {
+        CHECK(tables.byte_ids[byte] >= 0, "%s: byte_fallback is true, but vocab has no <0x%02zX>",
+              where.c_str(), byte);
+    }
+}
+
+// unk_token, fuse_unk, ignore_merges.
+void read_model_options(const Json& model, const std::string& where, const TokenIds& ids, BpeTables& tables) {
+    const Json* unknown = find_field(model, "unk_token");
+    if (unknown != nullptr && *unknown != "") {
+        const std::string& text = as_string(*unknown, "unk_token", where);
+        const auto found = ids.find(text);
+        CHECK(found != ids.end(), "%s: unk_token is \"%s\", which is not in the vocabulary", where.c_str(),
+              shown(text).c_str());
+        tables.unknown = found->second;
+    }
+    tables.fuse_unknown = flag_of(model, "fuse_unk", where);
+    if (flag_of(model, "ignore_merges", where)) {
+        const bool bytes = tables.symbols == BpeTables::Symbols::bytes;
+        for (const auto& [text, id] : ids) {
+            if (tables.added_ids.count(text) == 0) {
+                tables.whole_pieces[bytes ? tables.tokens[static_cast<size_t>(id)] : text] = id;
+            }
+        }
+    }
+}
+
+// ---- what stands beside the file -------------------------------------------------------------------------------
+
+// A file of the tokenizer's folder as JSON; null when there is none.
+Json neighbour(const std::filesystem::path& path) {
+    return file_exists(path.string()) ? parse_json(read_file(path.string()), path.string()) : Json();
+}
+
+// tokenizer_config.json names the token by its text, or as {"content": text}.
+int32_t eos_of_tokenizer_config(const Json& config, const std::string& where, const TokenIds& ids) {
+    const Json* eos = config.is_object() ? find_field(config, "eos_token") : nullptr;
+    if (eos == nullptr) {
+        return -1;
+    }
+    const Json& content = eos->is_object() ? need_field(*eos, "content", where + ": eos_token") : *eos;
+    const std::string& text = as_string(content, "eos_token", where);
+    const auto found = ids.find(text);
+    CHECK(found != ids.end(), "%s: eos_token is \"%s\", which is not in the vocabulary", where.c_str(),
+          shown(text).c_str());
+    return found->second;
+}
+
+// config.json has an id, or a list of ids of which the first counts.
+int32_t eos_of_config(const Json& config, const std::string& where, size_t size) {
+    const Json* eos = config.is_object() ? find_field(config, "eos_token_id") : nullptr;
+    if (eos == nullptr || (eos->is_array() && eos->empty())) {
+        return -1;
+    }
+    const int64_t id = as_int(eos->is_array() ? (*eos)[0] : *eos, "eos_token_id", where);
+    CHECK(id >= 0 && id < static_cast<int64_t>(size),
+          "%s: eos_token_id is %lld, outside the vocabulary of %zu", where.c_str(),
+          static_cast<long long>(id), size);
+    return static_cast<int32_t>(id);
+}
+
+// The end of a sequence: what tokenizer_config.json says, else config.json, else by its customary names, else the
+// special token with the smallest id (which is ours).
+void read_neighbours(const std::string& path, const TokenIds& ids, BpeTables& tables) {
+    const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+    const Json tokenizer_config = neighbour(folder / "tokenizer_config.json");
+    tables.eos = eos_of_tokenizer_config(tokenizer_config, (folder / "tokenizer_config.json").string(), ids);
+    if (tables.eos < 0) {
+        tables.eos =
+            eos_of_config(neighbour(folder / "config.json"), (folder / "config.json").string(), ids.size());
+    }
+    for (const char* name : {"<|end_of_text|>", "</s>", "<|endoftext|>"}) {
+        const auto found = tables.added_ids.find(name);
+        tables.eos = tables.eos < 0 && found != tables.added_ids.end() ? found->second : tables.eos;
+    }
+    tables.eos = tables.eos < 0 ? tables.special.front() : tables.eos;
+
+    const std::string own_file = (folder / "chat_template.jinja").string();
+    if (file_exists(own_file)) {
+        tables.chat_template = read_file(own_file);
+        return;
+    }
+    const Json* chat = tokenizer_config.is_object() ? find_field(tokenizer_config, "chat_template") : nullptr;
+    if (chat != nullptr && chat->is_string()) { // a list of several with names is left alone
+        tables.chat_template = chat->get<std::string>();
+    }
+}
+
+} // namespace
+
+// ---- load and save ---------------------------------------------------------------------------------------
+
+std::unique_ptr<BpeTables> read_tokenizer_json(const std::string& path) {
+    const Json root = parse_json(read_file(path), path);
+    as_object(root, "the file", path);
+    auto tables = std::make_unique<BpeTables>();
+    read_components(root, path, *tables);
+    const std::string where = path + ": model";
+    const Json& model = as_object(need_field(root, "model", path), "model", path);
+    check_model_options(model, where, *tables);
+    tables->byte_fallback = flag_of(model, "byte_fallback", where);
+    const TokenIds ids = read_vocabulary(root, path, *tables);
+    read_tokens(ids, where, *tables);
+    read_model_options(model, where, ids, *tables);
+    read_merges(model, where, ids, *tables);
+    read_post_processor(root, ids, path, *tables);
+    read_neighbours(path, ids, *tables);
+    return tables;
 }
 
 void Bpe::save(const std::string& path) const {
+    const bool ours = tables_->symbols == BpeTables::Symbols::bytes &&
+                      tables_->split == PreSplit::gpt2_digits && tables_->before.empty() &&
+                      tables_->after.empty() && tables_->whole_pieces.empty() &&
+                      tables_->added_ids.size() == tables_->special.size();
+    CHECK(ours, "%s: only a tokenizer of the kind that is trained here can be written", path.c_str());
     const auto text_of = [this](int32_t id) {
         return tables_->is_special(id) ? token_bytes(id) : to_letters(token_bytes(id));
     };

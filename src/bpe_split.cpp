@@ -1,4 +1,4 @@
-// bpe_split.cpp — the regular expression of bpe_split.h, written out by hand.
+// bpe_split.cpp — the regular expressions, written out by hand. Alternatives are tried in their order.
 
 #include "bpe_split.h"
 
@@ -39,45 +39,142 @@ Character character_at(std::string_view text, size_t pos) {
     }
 }
 
-// The end of the run of `kind` that begins at `pos`.
-size_t run_end(std::string_view text, size_t pos, Kind kind) {
-    for (Character c = character_at(text, pos); c.kind == kind; c = character_at(text, pos)) {
+// The end of the run of `kind` that begins at `pos`, of `most` characters at most.
+size_t run_end(std::string_view text, size_t pos, Kind kind, size_t most = SIZE_MAX) {
+    for (Character c = character_at(text, pos); c.kind == kind && most > 0; c = character_at(text, pos)) {
         pos += c.size;
+        --most;
     }
     return pos;
 }
 
-} // namespace
+bool is_line_end(char c) {
+    return c == '\r' || c == '\n';
+}
 
-// The alternatives of the regular expression, in their order.
-size_t piece_end(std::string_view text, size_t pos) {
-    const Character first = character_at(text, pos);
-    if (first.kind == Kind::digit) {
-        return pos + first.size;
-    }
-    if (text[pos] == '\'') {
-        for (const std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
-            if (text.substr(pos, ending.size()) == ending) {
-                return pos + ending.size();
-            }
+// ---- parts of the expressions ----------------------------------------------------------------------------
+
+// 's|'t|'re|'ve|'m|'ll|'d; 0: none of them stands at `pos`.
+size_t contraction_end(std::string_view text, size_t pos) {
+    for (const std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
+        if (text.substr(pos, ending.size()) == ending) {
+            return pos + ending.size();
         }
     }
-    const size_t word = text[pos] == ' ' ? pos + 1 : pos; // " ?" of the alternatives
-    const Kind kind = character_at(text, word).kind;
-    if (kind == Kind::letter || kind == Kind::symbol) {
-        return run_end(text, word, kind);
+    return 0;
+}
+
+// (?i:'s|'t|'re|'ve|'m|'ll|'d). Of all other characters only the long s (U+017F) is one of these letters in another
+// case.
+size_t any_case_contraction_end(std::string_view text, size_t pos) {
+    constexpr std::string_view kLongS = "'\u017f";
+    if (text.substr(pos, kLongS.size()) == kLongS) {
+        return pos + kLongS.size();
     }
-    // White space. Before a letter or a symbol "\s+(?!\S)" gives the last one back (a word begins with it if
-    // it is a space); a single one has nothing to give and is left to "\s+".
+    char lower[3] = {};
+    size_t size = 0;
+    for (; size < 3 && pos + size < text.size(); ++size) {
+        const char c = text[pos + size];
+        lower[size] = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    const size_t end = contraction_end({lower, size}, 0);
+    return end > 0 ? pos + end : 0;
+}
+
+// \s+(?!\S)|\s+ : a run of white space gives its last character back to what follows; a single one has nothing to give.
+size_t space_end(std::string_view text, size_t pos, bool digit_is_end) {
     size_t last = pos;
     size_t end = pos;
-    for (Character c = first; c.kind == Kind::space; c = character_at(text, end)) {
+    for (Character c = character_at(text, pos); c.kind == Kind::space; c = character_at(text, end)) {
         last = end;
         end += c.size;
     }
     const Kind after = character_at(text, end).kind;
-    const bool gives_back = (after == Kind::letter || after == Kind::symbol) && last > pos;
-    return gives_back ? last : end;
+    const bool at_end = after == Kind::end || (after == Kind::digit && digit_is_end);
+    return at_end || last == pos ? end : last;
+}
+
+// ---- one function an expression ----------------------------------------------------------------------------
+
+// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+//
+// `single_digits`: the digits are cut out first, each alone, so the expression sees the text between two digits as if
+// nothing followed it: the spaces before a digit stay together, and " ?\p{N}+" never has a space. In the terms of the
+// `tokenizers` package: Sequence[Digits(individual_digits), ByteLevel(use_regex)].
+size_t gpt2_end(std::string_view text, size_t pos, bool single_digits) {
+    const Character first = character_at(text, pos);
+    if (single_digits && first.kind == Kind::digit) {
+        return pos + first.size;
+    }
+    if (const size_t end = contraction_end(text, pos)) {
+        return end;
+    }
+    const size_t word = text[pos] == ' ' ? pos + 1 : pos; // " ?" of the alternatives
+    const Kind kind = character_at(text, word).kind;
+    if (kind == Kind::letter || kind == Kind::symbol || (kind == Kind::digit && !single_digits)) {
+        return run_end(text, word, kind);
+    }
+    return space_end(text, pos, single_digits);
+}
+
+// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+//
+// That is Llama 3's; Qwen2's has \p{N} in place of \p{N}{1,3}.
+size_t llama3_end(std::string_view text, size_t pos, size_t most_digits) {
+    if (const size_t end = any_case_contraction_end(text, pos)) {
+        return end;
+    }
+    const Character first = character_at(text, pos);
+    if (first.kind == Kind::letter) {
+        return run_end(text, pos, Kind::letter);
+    }
+    if (first.kind == Kind::digit) {
+        return run_end(text, pos, Kind::digit, most_digits);
+    }
+    if (!is_line_end(text[pos]) && character_at(text, pos + first.size).kind == Kind::letter) {
+        return run_end(text, pos + first.size, Kind::letter);
+    }
+    const size_t word = text[pos] == ' ' ? pos + 1 : pos;
+    if (character_at(text, word).kind == Kind::symbol) {
+        size_t end = run_end(text, word, Kind::symbol);
+        while (end < text.size() && is_line_end(text[end])) {
+            ++end;
+        }
+        return end;
+    }
+    // "\s*[\r\n]+": as far as the last line end of the white space.
+    const size_t spaces = run_end(text, pos, Kind::space);
+    for (size_t end = spaces; end > pos; --end) {
+        if (is_line_end(text[end - 1])) {
+            return end;
+        }
+    }
+    return space_end(text, pos, false);
+}
+
+size_t blank_mark_end(std::string_view text, size_t pos) {
+    const size_t next = text.find("\u2581", pos + 1); // the mark at `pos` itself begins this piece
+    return next == std::string_view::npos ? text.size() : next;
+}
+
+} // namespace
+
+size_t piece_end(PreSplit split, std::string_view text, size_t pos) {
+    switch (split) {
+    case PreSplit::gpt2_digits:
+        return gpt2_end(text, pos, true);
+    case PreSplit::gpt2:
+        return gpt2_end(text, pos, false);
+    case PreSplit::llama3:
+        return llama3_end(text, pos, 3);
+    case PreSplit::qwen2:
+        return llama3_end(text, pos, 1);
+    case PreSplit::blank_marks:
+        return blank_mark_end(text, pos);
+    case PreSplit::whole:
+        break;
+    }
+    return text.size();
 }
 
 } // namespace skintern

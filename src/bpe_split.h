@@ -1,10 +1,5 @@
-// bpe_split.h — the pre-split of byte-level BPE: cuts a text into pieces that no token crosses.
-//
-// Digits stand alone; the rest follows the GPT-2 regular expression, alternatives tried in this order:
-//   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-// The digits are cut out first, so the expression sees the text between two digits as if nothing followed it:
-// the spaces before a digit stay together, and " ?\p{N}+" never has a space. In the terms of the `tokenizers`
-// package: Sequence[Digits(individual_digits), ByteLevel(use_regex)].
+// bpe_split.h — the pre-split: cuts a text into pieces that no token crosses, as each model's own regular expression
+// does.
 //
 // The classes are those of utf8proc: characters that Unicode assigned after its version are symbols here, and
 // may be letters for the package. A byte that is part of no UTF-8 character counts as a symbol.
@@ -15,7 +10,16 @@
 
 namespace skintern {
 
+enum class PreSplit {
+    gpt2_digits, // SmolLM2 and our own: digits stand alone, then GPT-2's expression
+    gpt2,
+    llama3,      // numbers in threes, line ends with the symbols before them
+    qwen2,       // as Llama 3, digits singly
+    blank_marks, // SentencePiece in newer files: a piece begins at each ▁
+    whole,       // SentencePiece: the text is one piece
+};
+
 // The end of the piece that begins at `pos` < text.size(). Cutting up a whole text takes linear time.
-size_t piece_end(std::string_view text, size_t pos);
+size_t piece_end(PreSplit split, std::string_view text, size_t pos);
 
 } // namespace skintern

@@ -139,7 +139,7 @@ std::vector<Word> count_words(const std::vector<std::string>& documents,
     for (const std::string& document : documents) {
         const std::string_view text = document;
         for (size_t pos = 0, end = 0; pos < text.size(); pos = end) {
-            end = piece_end(text, pos);
+            end = piece_end(PreSplit::gpt2_digits, text, pos);
             ++pieces[text.substr(pos, end - pos)];
         }
     }
@@ -165,7 +165,7 @@ Bpe Bpe::train(const std::vector<std::string>& documents, const BpeTrainConfig& 
           static_cast<long long>(config.vocab_size), static_cast<long long>(specials + 256),
           static_cast<long long>(specials), INT32_MAX);
 
-    auto tables = std::make_unique<Tables>();
+    auto tables = std::make_unique<BpeTables>();
     std::unordered_set<std::string> taken; // texts of the vocabulary, as tokenizer.json writes them
     for (const std::string& letter : byte_alphabet().letter) {
         taken.insert(letter);
@@ -173,9 +173,13 @@ Bpe Bpe::train(const std::vector<std::string>& documents, const BpeTrainConfig& 
     for (const std::string& token : config.special_tokens) {
         CHECK(!token.empty() && taken.insert(token).second,
               "special token '%s' is empty, a byte, or named twice", token.c_str());
-        tables->special.push_back(static_cast<int32_t>(tables->tokens.size()));
+        const auto id = static_cast<int32_t>(tables->tokens.size());
+        tables->special.push_back(id);
+        tables->added.add(token, id);
+        tables->added_ids[token] = id;
         tables->tokens.push_back(token);
     }
+    tables->eos = 0;
     for (const int byte : byte_alphabet().order) {
         tables->byte_ids[static_cast<size_t>(byte)] = static_cast<int32_t>(tables->tokens.size());
         tables->tokens.emplace_back(1, static_cast<char>(byte));

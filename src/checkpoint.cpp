@@ -94,10 +94,8 @@ void save_model(const std::string& folder, Transformer& model, const std::string
 
 std::unique_ptr<Transformer> load_model(Kernels& kernels, const std::string& folder, Train train,
                                         const LoraConfig& lora) {
-    const ModelConfig config = read_model_config(folder + "/config.json");
-    auto model = std::make_unique<Transformer>(kernels, config, train, lora);
-    const std::string path = folder + "/model.safetensors";
-    upload_tensors(model->weights(), read_safetensors(path), path);
+    const ModelFile file = open_model_file(folder);
+    auto model = std::make_unique<Transformer>(kernels, file.config, train, lora, &file);
     return model;
 }
 

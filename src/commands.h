@@ -28,13 +28,13 @@ struct ModelOptions : Common {
 };
 
 void add_model_options(CLI::App* sub, ModelOptions* o);
-// The model without gradients, with its adapter where one is named.
-std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o);
+// The model with its adapter where one is named, without gradients unless `train` says which.
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing);
 
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
-void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize
+void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
 void add_model_commands(CLI::App& app); // train, generate, logits, trace, flops, bench, check
 void add_eval_commands(CLI::App& app);  // eval, score
 

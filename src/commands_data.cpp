@@ -1,15 +1,18 @@
-// commands_data.cpp — data, tokenizer, tokenize.
+// commands_data.cpp — data, tokenizer, tokenize, inspect.
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
 
 #include "bpe.h"
+#include "chat.h"
 #include "check.h"
 #include "commands.h"
 #include "config.h"
 #include "files.h"
+#include "inspect.h"
 #include "task.h"
 #include "teacher.h"
+#include "utf8.h"
 
 namespace skintern {
 
@@ -119,24 +122,26 @@ void add_tokenizer(CLI::App& app) {
 void add_tokenize(CLI::App& app) {
     struct Options : Common {
         std::string model, text, file;
-        bool lines = false, add_special = false, parse_special = false;
+        bool lines = false, add_special = false, parse_special = false, chat = false;
     };
     auto o = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("tokenize", "ids of a text, on one line");
     add_common(sub, o.get());
-    sub->add_option("--model", o->model, "a folder with tokenizer.json, or the file")->required();
+    sub->add_option("--model", o->model, "a folder with tokenizer.json, the file, or a .gguf file")->required();
     CLI::Option* text = sub->add_option("--text", o->text);
     sub->add_option("--file", o->file)->excludes(text);
     sub->add_flag("--lines", o->lines, "a line of the file is an input");
-    sub->add_flag("--add-special", o->add_special, "BOS in front, where the model has one");
+    sub->add_flag("--add-special", o->add_special, "with the tokens that the model's tokenizer puts around a text");
     sub->add_flag("--parse-special", o->parse_special, "special tokens in the text become their ids");
+    sub->add_flag("--chat", o->chat, "the text is a user's turn, put between the model's own markers")
+        ->excludes("--add-special");
     sub->callback([o] {
-        const bool is_file = o->model.ends_with(".json");
-        const Bpe bpe = Bpe::load(is_file ? o->model : o->model + "/tokenizer.json");
-        const int32_t bos = o->add_special && !is_file ? read_model_config(o->model + "/config.json").bos : -1;
+        const Bpe bpe = Bpe::load(o->model);
         const auto print = [&](const std::string& text_in) {
-            std::string line = bos >= 0 ? std::to_string(bos) : "";
-            for (const int32_t id : bpe.encode(text_in, o->parse_special)) {
+            const std::string valid = replace_invalid_utf8(text_in);
+            const EncodeOptions options{o->parse_special || o->chat, o->add_special, false};
+            std::string line;
+            for (const int32_t id : bpe.encode(o->chat ? apply_chat(bpe, valid) : valid, options)) {
                 line += (line.empty() ? "" : " ") + std::to_string(id);
             }
             std::printf("%s\n", line.c_str());
@@ -153,12 +158,24 @@ void add_tokenize(CLI::App& app) {
     });
 }
 
+void add_inspect(CLI::App& app) {
+    struct Options : Common {
+        std::string path;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("inspect", "what a file holds: metadata, tensors, types, sizes");
+    add_common(sub, o.get());
+    sub->add_option("path", o->path, "a model (folder, .safetensors, .gguf) or an adapter folder")->required();
+    sub->callback([o] { std::printf("%s", inspect(o->path).c_str()); });
+}
+
 } // namespace
 
 void add_data_commands(CLI::App& app) {
     add_data(app);
     add_tokenizer(app);
     add_tokenize(app);
+    add_inspect(app);
 }
 
 } // namespace skintern

@@ -42,12 +42,12 @@ void run_eval(EvalOptions& o) {
     const std::vector<Record> records = read_questions(o.data, o.limit);
     const auto kernels = open_kernels(o);
     const auto model = open_model(*kernels, o);
-    const Bpe bpe = Bpe::load(o.model + "/tokenizer.json");
+    const Bpe bpe = Bpe::load(o.model);
 
     EvalFile file(o.out, eval_settings(o), o.resume);
     const std::vector<Record> rest = file.unanswered(records);
     o.eval.cache_bytes = o.cache_mib << 20;
-    o.eval.bos = model->config().bos;
+    o.eval.bos = bpe.bos();
     o.eval.label = o.method;
     o.eval.answered = static_cast<int64_t>(records.size() - rest.size());
     o.eval.on_row = [&](const EvalRow& row) { file.append(row); };

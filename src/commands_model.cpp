@@ -6,6 +6,7 @@
 
 #include "batch.h"
 #include "benchmarks.h"
+#include "chat.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "commands.h"
@@ -14,9 +15,11 @@
 #include "generate.h"
 #include "measure.h"
 #include "methods.h"
+#include "npy.h"
 #include "progress.h"
 #include "safetensors.h"
 #include "train.h"
+#include "utf8.h"
 
 namespace skintern {
 
@@ -26,13 +29,13 @@ void add_model_options(CLI::App* sub, ModelOptions* o) {
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
 }
 
-std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o) {
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train) {
     LoraConfig lora;
     lora.r = 0;
     if (!o.adapter.empty()) {
         lora = read_lora_config(o.adapter + "/adapter_config.json");
     }
-    auto model = load_model(kernels, o.model, Train::nothing, lora);
+    auto model = load_model(kernels, o.model, train, lora);
     if (!o.adapter.empty()) {
         load_adapter(o.adapter, *model);
     }
@@ -111,14 +114,14 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     if (!o.tokens.empty()) {
         return {read_token_rows(o.tokens)};
     }
-    const Bpe bpe = Bpe::load(o.model + "/tokenizer.json");
+    const Bpe bpe = Bpe::load(o.model);
     const Method& method = method_by_name(o.method);
     CHECK(method.trained, "--method %s is not trained", method.name);
     const std::vector<Record> records = read_records(o.data);
     check_trainable(records, o.data);
     PromptSettings settings;
     settings.templates = read_templates(o.templates);
-    settings.bos = model.config().bos;
+    settings.bos = bpe.bos();
     settings.cutoff_len = o.cutoff_len;
     settings.seed = o.seed;
     settings.shots_from = o.curriculum.shots_from;
@@ -233,7 +236,7 @@ void add_generate(CLI::App& app) {
     struct Options : ModelOptions {
         std::string prompt, ids;
         GenerateConfig generate;
-        bool print_ids = false, ignore_eos = false;
+        bool print_ids = false, ignore_eos = false, chat = false;
     };
     auto o = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("generate", "continue a prompt greedily");
@@ -243,7 +246,8 @@ void add_generate(CLI::App& app) {
     sub->add_option("--max-new-tokens", o->generate.max_new_tokens)
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
-    sub->add_flag("--print-ids", o->print_ids, "print ids, not text");
+    sub->add_flag("--chat", o->chat, "put the prompt between the model's own turn markers")->needs(prompt);
+    sub->add_flag("--print-ids", o->print_ids, "print ids, not text; an EOS that ends them too");
     sub->add_flag("--ignore-eos", o->ignore_eos, "do not stop at EOS");
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
@@ -251,15 +255,20 @@ void add_generate(CLI::App& app) {
         const bool with_text = o->ids.empty() || !o->print_ids;
         std::unique_ptr<Bpe> bpe;
         if (with_text) {
-            bpe = std::make_unique<Bpe>(Bpe::load(o->model + "/tokenizer.json"));
+            bpe = std::make_unique<Bpe>(Bpe::load(o->model));
         }
-        const std::vector<int32_t> ids = o->ids.empty() ? make_question(*bpe, model->config().bos, o->prompt).ids
-                                                        : parse_ids(o->ids, "--ids");
+        const std::string text = replace_invalid_utf8(o->prompt);
+        const std::vector<int32_t> ids = !o->ids.empty() ? parse_ids(o->ids, "--ids")
+                                         : o->chat       ? bpe->encode(apply_chat(*bpe, text), true)
+                                                         : make_question(*bpe, bpe->bos(), text).ids;
         o->generate.eos = o->ignore_eos ? -1 : model->config().eos;
-        const Generation out = generate(*model, {ids}, o->generate)[0];
+        Generation out = generate(*model, {ids}, o->generate)[0];
         if (!o->print_ids) {
             std::printf("%s\n", bpe->decode(out.ids).c_str());
             return;
+        }
+        if (out.steps > static_cast<int64_t>(out.ids.size())) {
+            out.ids.push_back(o->generate.eos); // what the model produced, as transformers' generate() returns it
         }
         std::string line;
         for (const int32_t id : out.ids) {
@@ -296,18 +305,16 @@ void add_trace(CLI::App& app) {
         std::string ids, labels, out;
     };
     auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels every gradient too");
+    CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels the loss and every gradient");
     add_model_options(sub, o.get());
     sub->add_option("--ids", o->ids)->required();
     sub->add_option("--labels", o->labels, "one an id, -100 where there is none");
     sub->add_option("--out", o->out, "safetensors")->required();
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
-        LoraConfig none;
-        none.r = 0;
-        CHECK(o->adapter.empty(), "trace works on the base model; --adapter is not supported");
-        const auto model =
-            load_model(*kernels, o->model, o->labels.empty() ? Train::nothing : Train::everything, none);
+        // With an adapter the base is frozen, so the gradients are those of the adapter.
+        const Train with_gradients = o->adapter.empty() ? Train::everything : Train::adapter;
+        const auto model = open_model(*kernels, *o, o->labels.empty() ? Train::nothing : with_gradients);
         HostTensors tensors;
         model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
             HostTensor& tensor = tensors[name];
@@ -334,7 +341,9 @@ void add_trace(CLI::App& app) {
                   sample.labels.size(), sample.ids.size());
             add_sample(batch, sample);
             CHECK(!batch.rows.empty(), "--labels has no label after the first position");
-            model->forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
+            const double targets = static_cast<double>(batch.rows.size());
+            const double loss = model->forward_backward(batch, 1.0 / targets) / targets;
+            tensors["loss"] = {{}, {static_cast<float>(loss)}};
             for (const Tensor& t : model->grads().tensors()) {
                 tensors["grad." + t.name] = {t.shape, download(*kernels, t.data, t.numel)};
             }
@@ -354,7 +363,7 @@ void add_flops(CLI::App& app) {
     sub->add_option("--prompt-tokens", o->prompt_tokens)->required()->check(CLI::Range(0, 1 << 24));
     sub->add_option("--new-tokens", o->new_tokens)->check(CLI::Range(0, 1 << 24))->capture_default_str();
     sub->callback([o] {
-        const ModelConfig config = read_model_config(o->model + "/config.json");
+        const ModelConfig config = open_model_file(o->model).config;
         const Flops flops = question_flops(config, o->prompt_tokens, o->new_tokens);
         std::printf("flops %lld\nlinear %lld\noutput %lld\nattention %lld\nprompt-linear-macs %lld\n",
                     static_cast<long long>(flops.total()), static_cast<long long>(flops.linear),

@@ -1,16 +1,15 @@
-// config.cpp — config.json of a model and adapter_config.json of an adapter: read, checked, written.
+// config.cpp — config.json of a model: read, checked, written.
 //
-// config.json is spelt in two ways. transformers 5 writes `rope_parameters` with rope_theta and rope_type
-// inside; older files, most of what is published, have `rope_theta` and `rope_scaling` at the top. Both are
-// read. The older one is written, because every version of transformers loads it. A field that a file leaves
-// out has the value transformers gives it for that architecture; sizes without such a value are required.
+// config.json is spelt in two ways. transformers 5 writes `rope_parameters` with rope_theta and rope_type inside; older
+// files, most of what is published, have `rope_theta` and `rope_scaling` at the top. Both are read. The older one is
+// written, because every version of transformers loads it. A field that a file leaves out has the value transformers
+// gives it for that architecture; sizes without such a value are required.
 //
-// A file may ask for something that is not computed here (another activation, a sliding window, an adapter
-// with DoRA). Then it is refused by name: a model that runs but computes something else is the worst outcome.
-// Not read: dropout rates, which matter in training only, and the training's own settings decide about them.
+// A file may ask for something that is not computed here (another activation, a sliding window). Then it is refused by
+// name: a model that runs but computes something else is the worst outcome. Not read: dropout rates, which matter in
+// training only, and the training's own settings decide about them.
 #include "config.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "check.h"
@@ -24,78 +23,62 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-const char* const kLlama = "LlamaForCausalLM";
-const char* const kQwen2 = "Qwen2ForCausalLM";
+// What is computed here, with the defaults of transformers where they differ.
+struct Architecture {
+    const char* name;
+    const char* model_type;
+    int64_t max_positions;  // max_position_embeddings
+    int64_t head_size;      // head_dim, 0: hidden_size / num_attention_heads
+    int64_t sliding_window; // of a file without the field, 0: none
+    int32_t bos, eos;       // bos_token_id, eos_token_id, -1: none
+    bool qkv_bias;          // always there, whatever attention_bias says
+    bool attention_bias;    // the field counts: q, k, v and o
+    bool mlp_bias;          // the field counts: gate, up and down
+    bool qk_norm;
+};
 
-// Upper bounds of what is computed. They keep every product of two sizes, and heads * head_size, far from
-// overflow.
+const Architecture kArchitectures[] = {
+    {"LlamaForCausalLM", "llama", 2048, 0, 0, 1, 2, false, true, true, false},
+    {"MistralForCausalLM", "mistral", 131072, 0, 4096, 1, 2, false, false, false, false},
+    {"Qwen2ForCausalLM", "qwen2", 32768, 0, 0, -1, -1, true, false, false, false},
+    {"Qwen3ForCausalLM", "qwen3", 32768, 128, 0, -1, -1, false, true, false, true},
+};
+
+// Upper bounds of what is computed. They keep every product of two sizes, and heads * head_size, far from overflow.
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxSize = int64_t{1} << 20;
 constexpr int64_t kMaxVocab = int64_t{1} << 24;
 constexpr int64_t kMaxPositions = int64_t{1} << 24;
 
-json read_object(const std::string& path) {
-    json root = parse_json(read_file(path), path);
-    CHECK(root.is_object(), "%s: is JSON, but %s and no object", path.c_str(), root.type_name());
-    return root;
+const Architecture& find_architecture(const std::string& name, const char* field, const std::string& where) {
+    std::string known;
+    for (const Architecture& architecture : kArchitectures) {
+        if (name == architecture.name) {
+            return architecture;
+        }
+        known += (known.empty() ? "" : ", ") + std::string(architecture.name);
+    }
+    CHECK(false, "%s: %s is %s, computed here are %s", where.c_str(), field, shown(name).c_str(), known.c_str());
 }
 
-// The value of a field, or `missing` where the file leaves it out or says null.
-int64_t int_or(const json& root, const char* field, int64_t missing, const std::string& path) {
-    const json* value = find_field(root, field);
-    return value != nullptr ? as_int(*value, field, path) : missing;
-}
+// ---- reading config.json -----------------------------------------------------------------------------------------
 
-double number_or(const json& root, const char* field, double missing, const std::string& path) {
-    const json* value = find_field(root, field);
-    return value != nullptr ? as_number(*value, field, path) : missing;
-}
-
-bool bool_or(const json& root, const char* field, bool missing, const std::string& path) {
-    const json* value = find_field(root, field);
-    return value != nullptr ? as_bool(*value, field, path) : missing;
-}
-
-std::string string_or(const json& root, const char* field, const char* missing, const std::string& path) {
-    const json* value = find_field(root, field);
-    return value != nullptr ? as_string(*value, field, path) : missing;
-}
-
-int64_t need_int(const json& root, const char* field, const std::string& path) {
-    return as_int(need_field(root, field, path), field, path);
-}
-
-double need_number(const json& root, const char* field, const std::string& path) {
-    return as_number(need_field(root, field, path), field, path);
-}
-
-// ---- reading config.json
-// -------------------------------------------------------------------------------------------
-
-std::string read_architecture(const json& root, const std::string& path) {
+const Architecture& read_architecture(const json& root, const std::string& path) {
     const json& list = need_field(root, "architectures", path);
     CHECK(list.is_array() && list.size() == 1, "%s: architectures must be a list of one name", path.c_str());
-    const std::string name = as_string(list[0], "architectures[0]", path);
-    CHECK(name == kLlama || name == kQwen2, "%s: architectures[0] is %s, computed here are %s and %s",
-          path.c_str(), shown(name).c_str(), kLlama, kQwen2);
-    const std::string type = name == kLlama ? "llama" : "qwen2";
-    const std::string found = string_or(root, "model_type", type.c_str(), path);
-    CHECK(found == type, "%s: model_type is %s, which does not go with %s", path.c_str(),
-          shown(found).c_str(), name.c_str());
-    return name;
+    const Architecture& architecture =
+        find_architecture(as_string(list[0], "architectures[0]", path), "architectures[0]", path);
+    const std::string found = string_or(root, "model_type", architecture.model_type, path);
+    CHECK(found == architecture.model_type, "%s: model_type is %s, which does not go with %s", path.c_str(),
+          shown(found).c_str(), architecture.name);
+    return architecture;
 }
 
 // Refuses what would change the result and is not computed.
-void refuse_what_is_not_computed(const json& root, const std::string& architecture, const std::string& path) {
+void refuse_what_is_not_computed(const json& root, const std::string& path) {
     const std::string activation = string_or(root, "hidden_act", "silu", path);
     CHECK(activation == "silu", "%s: hidden_act is %s, only silu is computed", path.c_str(),
           shown(activation).c_str());
-    CHECK(!bool_or(root, "mlp_bias", false, path), "%s: mlp_bias is true, which is not computed",
-          path.c_str());
-    // Qwen2 has biases on q, k and v whatever this field says; Llama would have one on o_proj as well.
-    CHECK(architecture == kQwen2 || !bool_or(root, "attention_bias", false, path),
-          "%s: attention_bias is true, which is not computed for %s (o_proj would have a bias)", path.c_str(),
-          kLlama);
     CHECK(!bool_or(root, "use_sliding_window", false, path),
           "%s: use_sliding_window is true, which is not computed", path.c_str());
     CHECK(find_field(root, "quantization_config") == nullptr,
@@ -103,14 +86,56 @@ void refuse_what_is_not_computed(const json& root, const std::string& architectu
     CHECK(number_or(root, "partial_rotary_factor", 1, path) == 1,
           "%s: partial_rotary_factor is not 1, which is not computed", path.c_str());
     if (const json* kinds = find_field(root, "layer_types")) {
-        CHECK(kinds->is_array(), "%s: layer_types is %s, expected an array", path.c_str(),
-              kinds->type_name());
+        CHECK(kinds->is_array(), "%s: layer_types is %s, expected an array", path.c_str(), kinds->type_name());
         for (const json& kind : *kinds) {
             const std::string& name = as_string(kind, "an entry of layer_types", path);
-            CHECK(name == "full_attention", "%s: layer_types has %s, only full_attention is computed",
-                  path.c_str(), shown(name).c_str());
+            CHECK(name == "full_attention", "%s: layer_types has %s, only full_attention is computed", path.c_str(),
+                  shown(name).c_str());
         }
     }
+}
+
+// Mistral has a window wherever `sliding_window` is not null, and one of 4096 in a file without the field. Query i sees
+// keys i - window + 1 .. i: a window of max_position_embeddings or more hides nothing. The other architectures have one
+// only with use_sliding_window.
+void refuse_sliding_window(const json& root, const Architecture& architecture, int64_t max_positions,
+                           const std::string& path) {
+    if (architecture.sliding_window == 0 || (root.contains("sliding_window") && root["sliding_window"].is_null())) {
+        return;
+    }
+    const int64_t window = int_or(root, "sliding_window", architecture.sliding_window, path);
+    CHECK(window >= max_positions,
+          "%s: sliding_window is %lld%s, below max_position_embeddings %lld, which is not computed", path.c_str(),
+          static_cast<long long>(window), root.contains("sliding_window") ? "" : " (the field is missing)",
+          static_cast<long long>(max_positions));
+}
+
+void read_biases_and_norms(ModelConfig& config, const json& root, const Architecture& architecture,
+                           const std::string& path) {
+    const bool attention_bias = bool_or(root, "attention_bias", false, path);
+    // Qwen2 has biases on q, k and v, and none on o, whatever this field says.
+    CHECK(architecture.attention_bias || architecture.qkv_bias || !attention_bias,
+          "%s: attention_bias is true, which %s does not have", path.c_str(), architecture.name);
+    config.qkv_bias = architecture.qkv_bias || attention_bias;
+    config.o_bias = architecture.attention_bias && attention_bias;
+    config.mlp_bias = bool_or(root, "mlp_bias", false, path);
+    CHECK(architecture.mlp_bias || !config.mlp_bias, "%s: mlp_bias is true, which %s does not have", path.c_str(),
+          architecture.name);
+    config.qk_norm = architecture.qk_norm;
+}
+
+int64_t read_head_size(const ModelConfig& config, const json& root, const Architecture& architecture,
+                       const std::string& path) {
+    if (architecture.head_size > 0) { // null is not allowed where transformers has a number
+        return root.contains("head_dim") ? need_int(root, "head_dim", path) : architecture.head_size;
+    }
+    if (find_field(root, "head_dim") != nullptr) {
+        return need_int(root, "head_dim", path);
+    }
+    CHECK(config.heads > 0 && config.channels % config.heads == 0,
+          "%s: there is no head_dim, and hidden_size %lld is no multiple of num_attention_heads %lld", path.c_str(),
+          static_cast<long long>(config.channels), static_cast<long long>(config.heads));
+    return config.channels / config.heads;
 }
 
 void read_rope(ModelConfig& config, const json& root, const std::string& path) {
@@ -166,41 +191,35 @@ int32_t read_token_id(const json& root, const char* field, int32_t missing, cons
 } // namespace
 
 ModelConfig read_model_config(const std::string& path) {
-    const json root = read_object(path);
+    const json root = parse_json_object(read_file(path), path);
+    const Architecture& architecture = read_architecture(root, path);
     ModelConfig config;
-    config.architecture = read_architecture(root, path);
-    const bool qwen2 = config.architecture == kQwen2;
-    refuse_what_is_not_computed(root, config.architecture, path);
+    config.architecture = architecture.name;
+    refuse_what_is_not_computed(root, path);
     config.layers = need_int(root, "num_hidden_layers", path);
     config.channels = need_int(root, "hidden_size", path);
     config.heads = need_int(root, "num_attention_heads", path);
-    // Before grouped queries Llama had no such field. Qwen2 always had, and transformers' own default of 32
-    // is no guess to be made here.
-    config.kv_heads = qwen2 ? need_int(root, "num_key_value_heads", path)
-                            : int_or(root, "num_key_value_heads", config.heads, path);
+    // Before grouped queries Llama had no such field. The others always had, and transformers' own defaults, 8 and 32,
+    // are no guess to be made here; null says as many as heads.
+    const bool old_llama = config.architecture == "LlamaForCausalLM" || root.contains("num_key_value_heads");
+    config.kv_heads = old_llama ? int_or(root, "num_key_value_heads", config.heads, path)
+                                : need_int(root, "num_key_value_heads", path);
     config.ffn = need_int(root, "intermediate_size", path);
     config.vocab = need_int(root, "vocab_size", path);
-    config.max_positions = int_or(root, "max_position_embeddings", qwen2 ? 32768 : 2048, path);
-    if (find_field(root, "head_dim") != nullptr) {
-        config.head_size = need_int(root, "head_dim", path);
-    } else {
-        CHECK(config.heads > 0 && config.channels % config.heads == 0,
-              "%s: there is no head_dim, and hidden_size %lld is no multiple of num_attention_heads %lld",
-              path.c_str(), static_cast<long long>(config.channels), static_cast<long long>(config.heads));
-        config.head_size = config.channels / config.heads;
-    }
+    config.max_positions = int_or(root, "max_position_embeddings", architecture.max_positions, path);
+    config.head_size = read_head_size(config, root, architecture, path);
     config.norm_eps = number_or(root, "rms_norm_eps", 1e-6, path);
     read_rope(config, root, path);
-    config.qkv_bias = qwen2;
+    read_biases_and_norms(config, root, architecture, path);
+    refuse_sliding_window(root, architecture, config.max_positions, path);
     config.tied = bool_or(root, "tie_word_embeddings", false, path);
-    config.bos = read_token_id(root, "bos_token_id", qwen2 ? -1 : 1, path);
-    config.eos = read_token_id(root, "eos_token_id", qwen2 ? -1 : 2, path);
+    config.bos = read_token_id(root, "bos_token_id", architecture.bos, path);
+    config.eos = read_token_id(root, "eos_token_id", architecture.eos, path);
     validate(config, path);
     return config;
 }
 
-// ---- validation
-// ----------------------------------------------------------------------------------------------------
+// ---- validation --------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -239,11 +258,11 @@ void check_rope(const ModelConfig& config, const std::string& where) {
 } // namespace
 
 void validate(const ModelConfig& config, const std::string& where) {
-    CHECK(config.architecture == kLlama || config.architecture == kQwen2,
-          "%s: architecture is %s, computed here are %s and %s", where.c_str(),
-          shown(config.architecture).c_str(), kLlama, kQwen2);
-    CHECK(config.architecture == kLlama || config.qkv_bias,
-          "%s: %s without biases on q, k and v does not exist", where.c_str(), kQwen2);
+    const Architecture& architecture = find_architecture(config.architecture, "architecture", where);
+    CHECK(config.qkv_bias || !architecture.qkv_bias, "%s: %s without biases on q, k and v does not exist",
+          where.c_str(), architecture.name);
+    CHECK(config.qk_norm == architecture.qk_norm, "%s: %s %s q and k norms does not exist", where.c_str(),
+          architecture.name, config.qk_norm ? "with" : "without");
     check_size(where, "num_hidden_layers", config.layers, kMaxLayers);
     check_size(where, "hidden_size", config.channels, kMaxSize);
     check_size(where, "num_attention_heads", config.heads, kMaxSize);
@@ -268,28 +287,42 @@ void validate(const ModelConfig& config, const std::string& where) {
           static_cast<long long>(config.vocab));
 }
 
-// ---- writing config.json
-// -------------------------------------------------------------------------------------------
+// ---- writing config.json -----------------------------------------------------------------------------------------
 
-void write_model_config(const std::string& path, const ModelConfig& config) {
-    validate(config, path);
-    const bool qwen2 = config.architecture == kQwen2;
-    CHECK(qwen2 || !config.qkv_bias, "%s: %s with biases on q, k and v has no spelling in config.json",
-          path.c_str(), kLlama);
-    const auto id_or_null = [](int32_t id) { return id >= 0 ? json(id) : json(nullptr); };
-    const ModelConfig::RopeScaling& rope = config.rope_scaling;
-    ordered_json scaling = nullptr;
-    if (rope.type != "default") {
-        scaling = {{"rope_type", rope.type}, {"factor", rope.factor}};
+namespace {
+
+// A GGUF file may hold a model that no config.json describes, as Llama with biases on q, k and v alone.
+void check_spelling(const ModelConfig& config, const Architecture& architecture, const std::string& path) {
+    const bool attention = architecture.attention_bias  ? config.qkv_bias == config.o_bias
+                           : config.qkv_bias == architecture.qkv_bias && !config.o_bias;
+    CHECK(attention && (architecture.mlp_bias || !config.mlp_bias),
+          "%s: %s with biases on%s%s%s has no spelling in config.json", path.c_str(), architecture.name,
+          config.qkv_bias ? " q, k, v" : "", config.o_bias ? " o" : "", config.mlp_bias ? " gate, up, down" : "");
+}
+
+ordered_json rope_scaling_json(const ModelConfig::RopeScaling& rope) {
+    if (rope.type == "default") {
+        return nullptr;
     }
+    ordered_json scaling = {{"rope_type", rope.type}, {"factor", rope.factor}};
     if (rope.type == "llama3") {
         scaling["low_freq_factor"] = rope.low_freq_factor;
         scaling["high_freq_factor"] = rope.high_freq_factor;
         scaling["original_max_position_embeddings"] = rope.original_max_positions;
     }
+    return scaling;
+}
+
+} // namespace
+
+void write_model_config(const std::string& path, const ModelConfig& config, const std::string& dtype) {
+    validate(config, path);
+    const Architecture& architecture = find_architecture(config.architecture, "architecture", path);
+    check_spelling(config, architecture, path);
+    const auto id_or_null = [](int32_t id) { return id >= 0 ? json(id) : json(nullptr); };
     ordered_json root;
-    root["architectures"] = ordered_json::array({config.architecture});
-    root["model_type"] = qwen2 ? "qwen2" : "llama";
+    root["architectures"] = ordered_json::array({architecture.name});
+    root["model_type"] = architecture.model_type;
     root["attention_dropout"] = 0.0;
     root["bos_token_id"] = id_or_null(config.bos);
     root["eos_token_id"] = id_or_null(config.eos);
@@ -302,153 +335,23 @@ void write_model_config(const std::string& path, const ModelConfig& config) {
     root["num_hidden_layers"] = config.layers;
     root["num_key_value_heads"] = config.kv_heads;
     root["rms_norm_eps"] = config.norm_eps;
-    root["rope_scaling"] = scaling;
+    root["rope_scaling"] = rope_scaling_json(config.rope_scaling);
     root["rope_theta"] = config.rope_theta;
     root["tie_word_embeddings"] = config.tied;
-    root["torch_dtype"] = "float32";
+    root["torch_dtype"] = dtype;
     root["use_cache"] = true;
     root["vocab_size"] = config.vocab;
-    if (qwen2) {
+    if (architecture.attention_bias) {
+        root["attention_bias"] = config.qkv_bias;
+    }
+    if (architecture.mlp_bias) {
+        root["mlp_bias"] = config.mlp_bias;
+    }
+    if (architecture.sliding_window > 0) {
+        root["sliding_window"] = nullptr; // without the field there would be one
+    } else if (config.architecture != "LlamaForCausalLM") {
         root["use_sliding_window"] = false;
-    } else {
-        root["attention_bias"] = false;
-        root["mlp_bias"] = false;
     }
-    write_file(path, dump_json(root, path, 2) + "\n");
-}
-
-// ---- adapter_config.json
-// -------------------------------------------------------------------------------------------
-
-namespace {
-
-// Fields of PEFT that change what an adapter computes, or where it sits, in ways not computed here. Each must
-// be absent, null, false, or empty.
-const char* const kAdapterFieldsUnset[] = {"use_dora",
-                                           "use_rslora",
-                                           "modules_to_save",
-                                           "rank_pattern",
-                                           "alpha_pattern",
-                                           "fan_in_fan_out",
-                                           "lora_bias",
-                                           "use_qalora",
-                                           "use_bdlora",
-                                           "layers_to_transform",
-                                           "layers_pattern",
-                                           "layer_replication",
-                                           "exclude_modules",
-                                           "target_parameters",
-                                           "trainable_token_indices",
-                                           "alora_invocation_tokens",
-                                           "arrow_config",
-                                           "kasa_config",
-                                           "megatron_config",
-                                           "monteclora_config",
-                                           "velora_config"};
-
-bool is_unset(const json& value) {
-    return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
-           (value.is_structured() && value.empty());
-}
-
-// How A and B were drawn does not matter once they are trained, except where the drawing changed the base
-// weights.
-void check_initialisation(const json& root, const std::string& path) {
-    const json* value = find_field(root, "init_lora_weights");
-    if (value == nullptr || value->is_boolean()) {
-        return;
-    }
-    const std::string& kind = as_string(*value, "init_lora_weights", path);
-    CHECK(kind == "gaussian" || kind == "eva" || kind == "orthogonal",
-          "%s: init_lora_weights is %s, which changes the base weights and is not computed", path.c_str(),
-          shown(kind).c_str());
-}
-
-// In the order of LoraConfig's default, whatever the order in the file; names that are not known stay at the
-// end.
-std::vector<std::string> read_target_modules(const json& root, const std::string& path) {
-    const json& list = need_field(root, "target_modules", path);
-    CHECK(!list.is_string(), "%s: target_modules is a pattern, \"%s\", expected a list of names",
-          path.c_str(), shown(list.get_ref<const std::string&>()).c_str());
-    CHECK(list.is_array(), "%s: target_modules is %s, expected a list of names", path.c_str(),
-          list.type_name());
-    std::vector<std::string> names;
-    for (const json& entry : list) {
-        names.push_back(as_string(entry, "an entry of target_modules", path));
-    }
-    const std::vector<std::string> known = LoraConfig().target_modules;
-    std::stable_sort(names.begin(), names.end(), [&known](const std::string& a, const std::string& b) {
-        return std::find(known.begin(), known.end(), a) < std::find(known.begin(), known.end(), b);
-    });
-    return names;
-}
-
-void validate(const LoraConfig& config, const std::string& where) {
-    check_size(where, "r", config.r, kMaxSize);
-    check_positive(where, "lora_alpha", config.alpha);
-    CHECK(!config.target_modules.empty(), "%s: target_modules is empty", where.c_str());
-    const std::vector<std::string> known = LoraConfig().target_modules;
-    for (const std::string& name : config.target_modules) {
-        CHECK(std::find(known.begin(), known.end(), name) != known.end(),
-              "%s: target_modules has %s, which is no linear layer of the decoder", where.c_str(),
-              shown(name).c_str());
-        CHECK(std::count(config.target_modules.begin(), config.target_modules.end(), name) == 1,
-              "%s: target_modules has %s twice", where.c_str(), name.c_str());
-    }
-}
-
-} // namespace
-
-LoraConfig read_lora_config(const std::string& path) {
-    const json root = read_object(path);
-    const std::string type = as_string(need_field(root, "peft_type", path), "peft_type", path);
-    CHECK(type == "LORA", "%s: peft_type is %s, only LORA is computed", path.c_str(), shown(type).c_str());
-    const std::string task = string_or(root, "task_type", "CAUSAL_LM", path);
-    CHECK(task == "CAUSAL_LM", "%s: task_type is %s, only CAUSAL_LM is computed", path.c_str(),
-          shown(task).c_str());
-    const std::string bias = string_or(root, "bias", "none", path);
-    CHECK(bias == "none", "%s: bias is %s, only none is computed", path.c_str(), shown(bias).c_str());
-    for (const char* field : kAdapterFieldsUnset) {
-        const json* value = find_field(root, field);
-        CHECK(value == nullptr || is_unset(*value), "%s: %s is %s, which is not computed", path.c_str(),
-              field, shown(value->dump()).c_str());
-    }
-    check_initialisation(root, path);
-    LoraConfig config;
-    config.r = need_int(root, "r", path);
-    config.alpha = need_number(root, "lora_alpha", path);
-    config.target_modules = read_target_modules(root, path);
-    validate(config, path);
-    return config;
-}
-
-void write_lora_config(const std::string& path, const LoraConfig& config, const std::string& base_model) {
-    validate(config, path);
-    std::vector<std::string> modules = config.target_modules;
-    std::sort(modules.begin(), modules.end());
-    ordered_json root;
-    root["peft_type"] = "LORA";
-    root["task_type"] = "CAUSAL_LM";
-    root["base_model_name_or_path"] = base_model;
-    root["r"] = config.r;
-    // PEFT's alpha is an integer; it takes others too, but writes 32 and not 32.0.
-    const bool whole = config.alpha == std::floor(config.alpha) && config.alpha < 1e15;
-    root["lora_alpha"] =
-        whole ? ordered_json(static_cast<int64_t>(config.alpha)) : ordered_json(config.alpha);
-    root["lora_dropout"] = 0.0;
-    root["target_modules"] = modules;
-    root["bias"] = "none";
-    root["fan_in_fan_out"] = false;
-    root["use_rslora"] = false;
-    root["use_dora"] = false;
-    root["inference_mode"] = true;
-    root["init_lora_weights"] = true;
-    root["modules_to_save"] = nullptr;
-    root["rank_pattern"] = ordered_json::object();
-    root["alpha_pattern"] = ordered_json::object();
-    root["layers_pattern"] = nullptr;
-    root["layers_to_transform"] = nullptr;
-    root["revision"] = nullptr;
     write_file(path, dump_json(root, path, 2) + "\n");
 }
 

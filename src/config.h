@@ -1,20 +1,25 @@
-// config.h — the settings of a model, an adapter and a training run: plain structs with defaults and validation.
+// config.h — the sizes and settings of a model, as Hugging Face's config.json has them.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace skintern {
 
-// A Llama-style decoder. Field names on the right are those of Hugging Face's config.json.
+// A decoder of the Llama family. Field names on the right are those of Hugging Face's config.json. The four
+// architectures differ in their defaults and in what is beside the weight matrices:
+//
+//   LlamaForCausalLM     no biases, unless attention_bias (q, k, v and o) or mlp_bias (gate, up and down)
+//   MistralForCausalLM   no biases; a sliding window is not computed
+//   Qwen2ForCausalLM     biases on q, k and v
+//   Qwen3ForCausalLM     q and k norms; attention_bias as in Llama
 struct ModelConfig {
-    std::string architecture = "LlamaForCausalLM"; // or Qwen2ForCausalLM (biases on q, k, v)
+    std::string architecture = "LlamaForCausalLM"; // architectures[0]
     int64_t layers = 4;                            // num_hidden_layers
     int64_t channels = 192;                        // hidden_size
     int64_t heads = 6;                             // num_attention_heads
     int64_t kv_heads = 6;                          // num_key_value_heads
-    int64_t head_size = 32;                        // head_dim, default hidden_size / num_attention_heads
+    int64_t head_size = 32;                        // head_dim
     int64_t ffn = 512;                             // intermediate_size
     int64_t vocab = 2048;                          // vocab_size
     int64_t max_positions = 2048;                  // max_position_embeddings
@@ -25,28 +30,22 @@ struct ModelConfig {
         double factor = 1, low_freq_factor = 1, high_freq_factor = 4;
         int64_t original_max_positions = 8192; // original_max_position_embeddings
     } rope_scaling;
-    bool qkv_bias = false;   // attention_bias without a bias on o_proj; always true for Qwen2
-    bool tied = false;       // tie_word_embeddings
-    int32_t bos = -1;        // bos_token_id, -1: none
-    int32_t eos = -1;        // eos_token_id
+    bool qkv_bias = false; // biases on q_proj, k_proj, v_proj: attention_bias, or Qwen2
+    bool o_bias = false;   // bias on o_proj: attention_bias of Llama and Qwen3
+    bool mlp_bias = false; // biases on gate_proj, up_proj, down_proj: mlp_bias of Llama
+    bool qk_norm = false;  // each head of q and of k is normed before rope: Qwen3
+    bool tied = false;     // tie_word_embeddings
+    int32_t bos = -1;      // bos_token_id, -1: none
+    int32_t eos = -1;      // eos_token_id
 };
 
 // config.json of a Hugging Face folder, in the spelling of transformers 5 or the older one. Throws Error naming file
 // and field; an architecture or setting that is not computed here is refused by name.
 ModelConfig read_model_config(const std::string& path);
-void write_model_config(const std::string& path, const ModelConfig& config);
+// `dtype`: the type of the weights beside it, float32, bfloat16 or float16. A combination of biases and norms that no
+// architecture of Hugging Face has is refused.
+void write_model_config(const std::string& path, const ModelConfig& config, const std::string& dtype = "float32");
 // Throws Error naming `where` and the field whose value is impossible.
 void validate(const ModelConfig& config, const std::string& where);
-
-// LoRA (Hu et al. 2021): y = x W^T + (alpha/r) (x A^T) B^T. Names as in PEFT's adapter_config.json.
-struct LoraConfig {
-    int64_t r = 16;
-    double alpha = 32;
-    std::vector<std::string> target_modules = {"q_proj", "k_proj",  "v_proj",   "o_proj",
-                                               "gate_proj", "up_proj", "down_proj"};
-};
-
-LoraConfig read_lora_config(const std::string& path);
-void write_lora_config(const std::string& path, const LoraConfig& config, const std::string& base_model);
 
 } // namespace skintern

@@ -14,41 +14,20 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "descriptor.h"
 
 namespace skintern {
 
 namespace {
 
 constexpr size_t kReadSize = size_t{1} << 20; // bytes of one read or write call
-
-// A file descriptor, closed when it goes out of scope.
-class Descriptor {
-public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    int get() const { return fd_; }
-    // Closes now and says whether it went well: a network file system reports a full disk only here.
-    bool close_checked() {
-        const int fd = fd_;
-        fd_ = -1;
-        return ::close(fd) == 0;
-    }
-
-private:
-    int fd_;
-};
 
 // Removes a file when it goes out of scope, unless it was kept.
 class TemporaryFile {
@@ -105,18 +84,24 @@ bool write_all(int fd, const std::string& bytes) {
 // ---- reading
 // -------------------------------------------------------------------------------------------------------
 
-std::string read_file(const std::string& path) {
-    // O_NONBLOCK: opening a pipe without a writer must not wait for ever; it is refused two lines below.
-    const Descriptor file(open_file(path, O_RDONLY | O_NONBLOCK));
+OpenFile open_regular_file(const std::string& path) {
+    // O_NONBLOCK: opening a pipe without a writer must not wait for ever; it is refused below.
+    Descriptor file(open_file(path, O_RDONLY | O_NONBLOCK));
     CHECK(file.get() >= 0, "%s: cannot be opened: %s", path.c_str(), std::strerror(errno));
     struct stat info {};
     CHECK(::fstat(file.get(), &info) == 0, "%s: cannot be examined: %s", path.c_str(), std::strerror(errno));
     CHECK(!S_ISDIR(info.st_mode), "%s: is a folder, expected a file", path.c_str());
     CHECK(S_ISREG(info.st_mode), "%s: is not a regular file", path.c_str());
-    std::string bytes(static_cast<size_t>(info.st_size), '\0');
+    return {std::move(file), static_cast<size_t>(info.st_size)};
+}
+
+std::string read_file(const std::string& path) {
+    const OpenFile file = open_regular_file(path);
+    std::string bytes(file.size, '\0');
     size_t done = 0;
     while (done < bytes.size()) {
-        const ssize_t n = ::read(file.get(), bytes.data() + done, std::min(kReadSize, bytes.size() - done));
+        const ssize_t n =
+            ::read(file.descriptor.get(), bytes.data() + done, std::min(kReadSize, bytes.size() - done));
         if (n < 0 && errno == EINTR) {
             continue;
         }

@@ -3,11 +3,13 @@
 //   "GGUF" | u32 version | u64 n_tensors | u64 n_kv | n_kv x (key, u32 type, value) | n_tensors x (name, u32 n_dims,
 //   n_dims x u64 size (fastest first), u32 type, u64 offset) | padding to general.alignment (32) | data
 //
-// A string is u64 length and bytes. All of it is checked when the file is opened, and nothing is copied: texts and tensors
-// are views of the mapping.
+// A string is u64 length and bytes; numbers are little-endian. All of it is checked when the file is opened, and nothing is
+// copied: texts and tensors are views of the mapping.
 #pragma once
 
+#include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,8 @@ class GgufFile {
 public:
     // Throws Error with one sentence naming the file, and the key, tensor or field.
     static GgufFile open(const std::string& path);
+    // The same from bytes that `owner` keeps; `path` is for messages.
+    static GgufFile parse(std::string_view bytes, const std::string& path, std::shared_ptr<const void> owner);
 
     const std::string& path() const { return path_; }
     const std::vector<StoredTensor>& tensors() const { return tensors_; } // in the order of the file
@@ -43,15 +47,18 @@ public:
 
 private:
     struct Value {
-        uint32_t type = 0;         // GGUF's number of the type; of the elements, for an array
+        uint32_t type = 0; // GGUF's number of the type; of the elements, for an array
         bool array = false;
-        uint64_t count = 1;        // elements of an array
-        std::string_view bytes;    // of the value, or of all elements
+        uint64_t count = 1;     // elements of an array
+        std::string_view bytes; // of a text, of a number, or of all elements of an array
     };
     GgufFile() = default;
     const Value& value(const std::string& key) const;
+    const Value& scalar(const std::string& key, bool (*fits)(uint32_t type), const char* expected) const;
+    const Value& list(const std::string& key, bool (*fits)(uint32_t type), const char* expected) const;
 
     std::string path_;
+    std::shared_ptr<const void> owner_; // of the bytes that values_ and tensors_ point into
     std::vector<std::string> order_;
     std::map<std::string, Value, std::less<>> values_;
     std::vector<StoredTensor> tensors_;

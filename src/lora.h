@@ -18,7 +18,7 @@ struct Linear {
     std::string name; // "model.layers.0.self_attn.q_proj"
     int64_t in = 0;
     int64_t out = 0;
-    real* weight = nullptr;  // (OUT,IN)
+    Matrix weight;           // (OUT,IN), of any type when it is frozen
     real* bias = nullptr;    // (OUT), or null
     real* dweight = nullptr; // (OUT,IN), null: frozen
     real* dbias = nullptr;   // (OUT), null: frozen

@@ -10,8 +10,8 @@
 
 #include "check.h"
 #include "commands.h"
+#include "presets.h"
 #include "report.h"
-#include "reproduce.h"
 
 namespace skintern {
 
@@ -19,16 +19,18 @@ namespace {
 
 // ---- reproduce -----------------------------------------------------------------------------------------------------
 
-void add_reproduce(CLI::App& app) {
+// The other options start from what the preset says, so it has to be known before they are parsed.
+void add_reproduce(CLI::App& app, const std::string& preset) {
     struct Options : Common {
-        ReproduceConfig run = tiny_preset(data_folder());
+        ReproduceConfig run;
         bool dry_run = false;
     };
     auto o = std::make_shared<Options>();
+    o->run = preset_by_name(preset, data_folder());
     ReproduceConfig& run = o->run;
     CLI::App* sub = app.add_subcommand("reproduce", "train and compare all methods (the default)");
     add_common(sub, o.get());
-    sub->add_option("--preset", run.preset, "tiny")->capture_default_str();
+    sub->add_option("--preset", run.preset, "tiny or smollm2")->capture_default_str();
     sub->add_option("--methods", run.methods, "a,b,c; default all")->delimiter(',')->take_all();
     sub->add_option("--seeds", run.seeds, "how many runs")->check(CLI::Range(1, 1000))->capture_default_str();
     sub->add_option("--out", run.out)->capture_default_str();
@@ -66,8 +68,6 @@ void add_reproduce(CLI::App& app) {
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->add_option("--save-steps", run.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
     sub->callback([o] {
-        CHECK(o->run.preset == "tiny", "--preset is \"%s\": this version has the preset tiny",
-              o->run.preset.c_str());
         o->run.seed = o->seed;
         if (o->dry_run) {
             print_plan(o->run);
@@ -95,18 +95,26 @@ void add_report(CLI::App& app) {
 // "--lr=1" -> "--lr"
 std::string option_name(const std::string& argument) { return argument.substr(0, argument.find('=')); }
 
+// The value of an option as it stands on the command line, the last one if it is there twice.
+std::string value_of(const std::vector<std::string>& args, const std::string& option, const std::string& missing) {
+    std::string value = missing;
+    for (size_t i = 0; i < args.size(); i++) {
+        if (args[i] == option && i + 1 < args.size()) {
+            value = args[i + 1];
+        } else if (args[i].starts_with(option + "=")) {
+            value = args[i].substr(option.size() + 1);
+        }
+    }
+    return value;
+}
+
 // Puts what the --config file says behind the subcommand, without the options that the command line gives itself.
 void add_config_arguments(std::vector<std::string>& args) {
     std::set<std::string> given;
-    std::string path;
     for (size_t i = 1; i < args.size(); i++) {
         given.insert(option_name(args[i]));
-        if (args[i] == "--config" && i + 1 < args.size()) {
-            path = args[i + 1];
-        } else if (args[i].starts_with("--config=")) {
-            path = args[i].substr(args[i].find('=') + 1);
-        }
     }
+    const std::string path = value_of(args, "--config", "");
     if (path.empty()) {
         return;
     }
@@ -127,12 +135,6 @@ int main(int argc, char** argv) {
     using namespace skintern;
     CLI::App app("skintern: SKIntern (arXiv 2409.13183) from scratch");
     app.require_subcommand(1);
-    add_reproduce(app);
-    add_data_commands(app);
-    add_model_commands(app);
-    add_eval_commands(app);
-    add_report(app);
-
     // Options without a subcommand are those of reproduce.
     std::vector<std::string> args(argv + 1, argv + argc);
     const bool help = !args.empty() && (args[0] == "--help" || args[0] == "-h");
@@ -141,6 +143,11 @@ int main(int argc, char** argv) {
     }
     try {
         add_config_arguments(args);
+        add_reproduce(app, value_of(args, "--preset", "tiny"));
+        add_data_commands(app);
+        add_model_commands(app);
+        add_eval_commands(app);
+        add_report(app);
         std::reverse(args.begin(), args.end()); // CLI11 takes them from the back
         app.parse(args);
         return 0;

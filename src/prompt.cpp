@@ -150,7 +150,7 @@ Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt) {
 
 Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response) {
     Sample sample = make_question(bpe, bos, prompt);
-    const std::vector<int32_t> target = bpe.encode(" " + response);
+    const std::vector<int32_t> target = bpe.encode(" " + response, {.continues = true});
     sample.ids.insert(sample.ids.end(), target.begin(), target.end());
     sample.ids.push_back(bpe.eos());
     return sample;

@@ -1,6 +1,8 @@
 // reproduce.cpp — see reproduce.h. Read from the end: reproduce() is the order of things.
 #include "reproduce.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -181,8 +183,9 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         base = config.out + "/base";
         make_base_model(kernels, config.base, base, config.resume);
     }
-    Shared shared{&kernels, &config, base, splits, {}, Bpe::load(base + "/tokenizer.json"),
-                  read_model_config(base + "/config.json").bos, read_templates(config.templates), {}};
+    Bpe bpe = Bpe::load(base);
+    const int32_t bos = bpe.bos();
+    Shared shared{&kernels, &config, base, splits, {}, std::move(bpe), bos, read_templates(config.templates), {}};
     for (const Fact& fact : world.facts) {
         shared.fact_sentences[fact.id] = fact.sentence;
     }
@@ -293,6 +296,54 @@ private:
     std::vector<Sample> question_, knowledge_;
 };
 
+// Says how long the training of a method will take, once ten updates have shown it. Updates of early stages have longer
+// prompts, so what is counted is tokens.
+class Estimate {
+public:
+    // The mean tokens of an update, and how many there are, stage by stage.
+    Estimate(std::string method, const std::vector<StageRows>& stages, const std::vector<int64_t>& updates,
+             int64_t batch_size)
+        : method_(std::move(method)), left_{0} {
+        for (size_t t = stages.size(); t-- > 0;) {
+            double tokens = 0;
+            for (const Sample& sample : stages[t].samples) {
+                tokens += static_cast<double>(sample.ids.size());
+            }
+            tokens *= static_cast<double>(batch_size) / static_cast<double>(stages[t].samples.size());
+            for (int64_t u = 0; u < updates[t]; u++) {
+                left_.push_back(left_.back() + tokens);
+            }
+        }
+        std::reverse(left_.begin(), left_.end());
+    }
+    // After each update; `step` counts from the first one of all.
+    void after(int64_t step) {
+        if (first_ < 0) {
+            first_ = step;
+            begin_ = Clock::now();
+        }
+        if (step == first_ + kUpdates) {
+            const size_t now = static_cast<size_t>(step);
+            const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
+            const double left = seconds * left_[now] / (left_[static_cast<size_t>(first_)] - left_[now]);
+            if (left > kWorthSaying) {
+                say(format("%s: ten updates took %.0f s; the other %zu will take about %.0f minutes, evaluation comes on "
+                           "top",
+                           method_.c_str(), seconds, left_.size() - 1 - now, left / 60));
+            }
+        }
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr int64_t kUpdates = 10;
+    static constexpr double kWorthSaying = 120; // seconds
+    std::string method_;
+    std::vector<double> left_; // (updates + 1) tokens that are left after so many updates
+    int64_t first_ = -1;
+    Clock::time_point begin_;
+};
+
 void train_method(Transformer& model, const Shared& shared, const Method& method, uint64_t seed,
                   const std::string& folder) {
     const ReproduceConfig& config = *shared.config;
@@ -340,7 +391,11 @@ void train_method(Transformer& model, const Shared& shared, const Method& method
         Order order(static_cast<int64_t>(samples.size()), seed + static_cast<uint64_t>(t), true);
         return [&samples, order](int64_t k) mutable { return samples[static_cast<size_t>(order(k))]; };
     };
-    run.after_step = [&](int64_t step) { meter.read(model, step, step == updates); };
+    Estimate estimate(method.name, rows_of_stage, run.stage_updates, config.train.batch_size);
+    run.after_step = [&](int64_t step) {
+        estimate.after(step);
+        meter.read(model, step, step == updates);
+    };
     run.after_stage = [&](int64_t t) {
         save_adapter(folder + "/stage-" + std::to_string(t), model, config.lora, shared.base_folder);
         if (method.curriculum) {
@@ -386,27 +441,6 @@ void run_method(const Shared& shared, const Method& method, uint64_t seed) {
 
 // ---- the whole -----------------------------------------------------------------------------------------------------
 
-ReproduceConfig tiny_preset(const std::string& data_folder) {
-    ReproduceConfig config;
-    config.base_folder = data_folder + "/base";
-    config.templates = data_folder + "/templates/default.json";
-    config.base = tiny_base_config();
-    // Of the nineteen families, those that a model of this size learns something of in ten minutes; --tasks takes others.
-    config.data.tasks = {"boolean_expressions", "web_of_lies", "navigate", "logical_deduction",
-                         "tracking_shuffled_objects", "object_counting", "date_understanding", "penguins_in_a_table",
-                         "temporal_sequences", "reasoning_about_colored_objects", "world_facts", "world_prices",
-                         "world_distances", "world_kinship", "world_calendar", "world_units"};
-    config.data.train = 64;
-    config.data.test = 16;
-    config.train.adamw.lr = 5e-3;
-    config.train.batch_size = 8;
-    config.train.save_steps = 100;
-    config.epochs = 5;
-    config.max_new_tokens = 400; // the longest response of the tests has 384
-    config.curve_rows = 4;
-    return config;
-}
-
 void print_plan(const ReproduceConfig& config) {
     const World world(config.data.seed);
     const std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
@@ -436,6 +470,9 @@ void print_plan(const ReproduceConfig& config) {
 void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     for (const std::string& name : config.methods) {
         method_by_name(name);
+    }
+    if (!config.notice.empty()) {
+        say(config.notice);
     }
     const Shared shared = prepare(kernels, config);
     for (int64_t s = 0; s < config.seeds; s++) {

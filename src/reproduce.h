@@ -28,7 +28,8 @@ struct ReproduceConfig {
     uint64_t seed = 1;
     bool resume = false;
     bool from_scratch = false;        // pre-train the base model instead of using `base_folder`
-    std::string base_folder;          // config.json, model.safetensors, tokenizer.json
+    std::string base_folder;          // the base model: a Hugging Face folder, or a .gguf file
+    std::string notice;               // said before anything is done
     std::string templates;            // a templates file
     DataConfig data;
     BaseConfig base;
@@ -41,9 +42,6 @@ struct ReproduceConfig {
     int64_t curve_rows = 6;           // test rows a family after each stage, for the internalization curve
     int64_t meter_readings = 18;      // of the internalization meter, through the training of a method
 };
-
-// Settings of the tiny preset; `data_folder` is the project's data/.
-ReproduceConfig tiny_preset(const std::string& data_folder);
 
 // The schedule and the amount of work, on stdout, without doing it.
 void print_plan(const ReproduceConfig& config);

@@ -1,14 +1,18 @@
 // safetensors.h — the tensor file of Hugging Face: 8 bytes little-endian header length, a JSON header, the data.
 //
-// Read: F32, F16, BF16 (widened to float). Everything in the header is checked before it is used: lengths by
-// subtraction, products without overflow, offsets against the file, no holes, no overlaps, no duplicate names.
-// Written: F32, or BF16 rounded to nearest even.
+// Read: F32, F16, BF16, as they lie (parse_safetensors) or widened to float (read_safetensors). Everything in the header
+// is checked before it is used: lengths by subtraction, products without overflow, offsets against the file, no holes, no
+// overlaps, no duplicate names. Written: F32, or BF16 rounded to nearest even.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "tensor_file.h"
 
 namespace skintern {
 
@@ -26,15 +30,16 @@ struct HostTensor {
 
 using HostTensors = std::map<std::string, HostTensor>; // sorted by name: files come out the same every time
 
-// Throws Error with one sentence naming the file, and the field or tensor.
+// The tensors of a file whose bytes `owner` keeps, in the order in which they lie there; `path` is for messages. Throws
+// Error with one sentence naming the file, and the field or tensor.
+std::vector<StoredTensor> parse_safetensors(std::string_view file, const std::string& path,
+                                            const std::shared_ptr<const void>& owner);
+
+// Copies, as floats: for adapters and states, which are trained.
 HostTensors read_safetensors(const std::string& path);
 
 // `dtype` F32 or BF16. Whole or not at all. `metadata` becomes __metadata__.
 void write_safetensors(const std::string& path, const HostTensors& tensors, const std::string& dtype = "F32",
                        const std::map<std::string, std::string>& metadata = {});
-
-// A float32 or int32 array in NumPy's .npy format (version 1.0, C order).
-void write_npy(const std::string& path, const float* data, const std::vector<int64_t>& shape);
-HostTensor read_npy(const std::string& path); // <f4, <f8, <i4, <i8; integers widened to float
 
 } // namespace skintern

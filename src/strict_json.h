@@ -124,6 +124,12 @@ inline nlohmann::json parse_json(const std::string& text, const std::string& whe
     return builder.take();
 }
 
+inline nlohmann::json parse_json_object(const std::string& text, const std::string& where) {
+    nlohmann::json root = parse_json(text, where);
+    CHECK(root.is_object(), "%s: is JSON, but %s and no object", where.c_str(), root.type_name());
+    return root;
+}
+
 // ---- tree to text
 // --------------------------------------------------------------------------------------------------
 
@@ -193,6 +199,38 @@ inline int64_t as_int(const nlohmann::json& value, const std::string& field, con
     CHECK(!value.is_number_unsigned() || value.get<uint64_t>() <= INT64_MAX,
           "%s: %s is %s, which is too large", where.c_str(), field.c_str(), value.dump().c_str());
     return value.get<int64_t>();
+}
+
+// ---- fields that may be left out ---------------------------------------------------------------------------------
+
+// The value of a field, or `missing` where the file leaves it out or says null.
+inline int64_t int_or(const nlohmann::json& object, const char* field, int64_t missing, const std::string& where) {
+    const nlohmann::json* value = find_field(object, field);
+    return value != nullptr ? as_int(*value, field, where) : missing;
+}
+
+inline double number_or(const nlohmann::json& object, const char* field, double missing, const std::string& where) {
+    const nlohmann::json* value = find_field(object, field);
+    return value != nullptr ? as_number(*value, field, where) : missing;
+}
+
+inline bool bool_or(const nlohmann::json& object, const char* field, bool missing, const std::string& where) {
+    const nlohmann::json* value = find_field(object, field);
+    return value != nullptr ? as_bool(*value, field, where) : missing;
+}
+
+inline std::string string_or(const nlohmann::json& object, const char* field, const char* missing,
+                             const std::string& where) {
+    const nlohmann::json* value = find_field(object, field);
+    return value != nullptr ? as_string(*value, field, where) : missing;
+}
+
+inline int64_t need_int(const nlohmann::json& object, const char* field, const std::string& where) {
+    return as_int(need_field(object, field, where), field, where);
+}
+
+inline double need_number(const nlohmann::json& object, const char* field, const std::string& where) {
+    return as_number(need_field(object, field, where), field, where);
 }
 
 } // namespace skintern

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,12 +33,12 @@ private:
 };
 
 struct StoredTensor {
-    std::string name;                       // as the file has it
+    std::string name; // as the file has it
     WeightType type = WeightType::f32;
-    std::vector<int64_t> shape;             // row-major, as Hugging Face writes it: (OUT,IN) of a linear layer
-    const void* data = nullptr;             // row_bytes() of all its rows; aligned for its type or not
-    size_t bytes = 0;
-    std::shared_ptr<const MappedFile> file; // where data lies
+    std::vector<int64_t> shape;        // row-major, as Hugging Face writes it: (OUT,IN) of a linear layer
+    const void* data = nullptr;        // aligned for its type or not
+    size_t bytes = 0;                  // of the whole tensor, in the file's format
+    std::shared_ptr<const void> owner; // of what data points into: a MappedFile, or a buffer
 };
 
 // The tensors of a .safetensors file, or of a Hugging Face folder: model.safetensors, or the shards that
@@ -46,5 +47,11 @@ std::vector<StoredTensor> map_safetensors(const std::string& path);
 
 // A tensor's numbers as floats.
 std::vector<float> to_floats(const StoredTensor& tensor);
+
+// Elements of a shape, or nothing when they, times `element_size`, would not fit int64_t.
+std::optional<int64_t> count_elements(const std::vector<int64_t>& shape, int64_t element_size);
+
+// "[320,64]", for messages.
+std::string shape_text(const std::vector<int64_t>& shape);
 
 } // namespace skintern

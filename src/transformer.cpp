@@ -6,6 +6,8 @@
 #include <cmath>
 
 #include "check.h"
+#include "rope.h"
+#include "weights.h"
 
 namespace skintern {
 
@@ -27,6 +29,8 @@ struct Transformer::Block {
     real* norm2 = nullptr;  // (C) before the feed-forward
     real* dnorm1 = nullptr; // (C), null: frozen
     real* dnorm2 = nullptr;
+    real *q_norm = nullptr, *k_norm = nullptr;   // (HS) of each head, null: not normed
+    real *dq_norm = nullptr, *dk_norm = nullptr; // (HS), null: frozen
 
     std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
@@ -36,8 +40,10 @@ struct Transformer::Acts {
     real* x = nullptr;     // (N,C) the residual stream that comes in
     real* n1 = nullptr;    // (N,C) rmsnorm(x)
     real* rstd1 = nullptr; // (N)
-    real* q = nullptr;     // (N,NH*HS) rotated
-    real* k = nullptr;     // (N,NKV*HS) rotated
+    real *q_proj = nullptr, *k_proj = nullptr; // (N,NH*HS), (N,NKV*HS) before the norm; q and k where there is none
+    real *rstd_q = nullptr, *rstd_k = nullptr; // (N,NH), (N,NKV)
+    real* q = nullptr;     // (N,NH*HS) normed and rotated
+    real* k = nullptr;     // (N,NKV*HS) normed and rotated
     real* v = nullptr;     // (N,NKV*HS)
     real* att = nullptr;   // (N,NH*HS)
     real* lse = nullptr;   // (N,NH)
@@ -86,14 +92,20 @@ void Batch::add_sequence(const std::vector<int32_t>& sequence, int64_t first_pos
 
 // ---- parameters --------------------------------------------------------------------------------------------------
 
-Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora)
+Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                         const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
       length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
-    weights_.allocate();
+    if (file != nullptr) {
+        stored_ = file->tensors;
+        load_tensors(weights_, stored_, train != Train::everything, file->path);
+    } else {
+        weights_.allocate();
+    }
     adapter_.allocate();
     if (train != Train::nothing) {
         grads_.add_like(trained());
@@ -104,13 +116,16 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
         for (Linear* layer : block.linears()) {
             bind(*layer);
         }
-        const std::string name1 = layer_name(l, "input_layernorm.weight");
-        const std::string name2 = layer_name(l, "post_attention_layernorm.weight");
-        block.norm1 = weights_.at(name1).data;
-        block.norm2 = weights_.at(name2).data;
-        if (train == Train::everything) {
-            block.dnorm1 = grads_.at(name1).data;
-            block.dnorm2 = grads_.at(name2).data;
+        const auto bind_norm = [&](real*& weight, real*& dweight, const char* what) {
+            const std::string name = layer_name(l, what);
+            weight = weights_.at(name).data;
+            dweight = train == Train::everything ? grads_.at(name).data : nullptr;
+        };
+        bind_norm(block.norm1, block.dnorm1, "input_layernorm.weight");
+        bind_norm(block.norm2, block.dnorm2, "post_attention_layernorm.weight");
+        if (config_.qk_norm) {
+            bind_norm(block.q_norm, block.dq_norm, "self_attn.q_norm.weight");
+            bind_norm(block.k_norm, block.dk_norm, "self_attn.k_norm.weight");
         }
     }
 }
@@ -129,26 +144,49 @@ void Transformer::register_parameters(const LoraConfig& lora) {
         block.q = make_linear(layer_name(l, "self_attn.q_proj"), c.channels, QC, c.qkv_bias);
         block.k = make_linear(layer_name(l, "self_attn.k_proj"), c.channels, KC, c.qkv_bias);
         block.v = make_linear(layer_name(l, "self_attn.v_proj"), c.channels, KC, c.qkv_bias);
-        block.o = make_linear(layer_name(l, "self_attn.o_proj"), QC, c.channels, false);
-        weights_.add(layer_name(l, "post_attention_layernorm.weight"), {c.channels});
-        block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, false);
-        block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, false);
-        block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, false);
-        for (Linear* layer : block.linears()) {
-            const std::string module = layer->name.substr(layer->name.rfind('.') + 1);
-            if (lora.r > 0 && std::count(lora.target_modules.begin(), lora.target_modules.end(), module) > 0) {
-                layer->r = lora.r;
-                layer->scale = static_cast<real>(lora.alpha / static_cast<double>(lora.r));
-                adapter_.add("base_model.model." + layer->name + ".lora_A.weight", {lora.r, layer->in});
-                adapter_.add("base_model.model." + layer->name + ".lora_B.weight", {layer->out, lora.r});
-            }
+        block.o = make_linear(layer_name(l, "self_attn.o_proj"), QC, c.channels, c.o_bias);
+        if (c.qk_norm) {
+            weights_.add(layer_name(l, "self_attn.q_norm.weight"), {c.head_size});
+            weights_.add(layer_name(l, "self_attn.k_norm.weight"), {c.head_size});
         }
+        weights_.add(layer_name(l, "post_attention_layernorm.weight"), {c.channels});
+        block.gate = make_linear(layer_name(l, "mlp.gate_proj"), c.channels, c.ffn, c.mlp_bias);
+        block.up = make_linear(layer_name(l, "mlp.up_proj"), c.channels, c.ffn, c.mlp_bias);
+        block.down = make_linear(layer_name(l, "mlp.down_proj"), c.ffn, c.channels, c.mlp_bias);
         blocks_.push_back(block);
     }
     weights_.add("model.norm.weight", {c.channels});
     if (!c.tied) {
         weights_.add("lm_head.weight", {c.vocab, c.channels});
     }
+    if (lora.r > 0) {
+        attach_adapter(lora);
+    }
+}
+
+// Adds A and B of every layer that the adapter sits on. What it asks for and this model does not have is an error.
+void Transformer::attach_adapter(const LoraConfig& lora) {
+    validate(lora, "adapter");
+    std::vector<std::string> unmatched = lora.target_modules;
+    for (int64_t l = 0; l < config_.layers; l++) {
+        for (Linear* layer : blocks_[static_cast<size_t>(l)].linears()) {
+            std::erase_if(unmatched, [&](const std::string& target) {
+                return layer->name == target || layer->name.ends_with("." + target);
+            });
+            if (lora.applies_to(layer->name, l)) {
+                layer->r = lora.rank_of(layer->name);
+                layer->scale = static_cast<real>(lora.scale_of(layer->name));
+                adapter_.add("base_model.model." + layer->name + ".lora_A.weight", {layer->r, layer->in});
+                adapter_.add("base_model.model." + layer->name + ".lora_B.weight", {layer->out, layer->r});
+            }
+        }
+    }
+    CHECK(unmatched.empty(), "adapter: target_modules has %s, which is no layer of this model", unmatched[0].c_str());
+    for (const int64_t layer : lora.layers_to_transform) {
+        CHECK(layer < config_.layers, "adapter: layers_to_transform has %lld, the model has %lld layers",
+              static_cast<long long>(layer), static_cast<long long>(config_.layers));
+    }
+    CHECK(!adapter_.tensors().empty(), "adapter: exclude_modules leaves no layer of target_modules");
 }
 
 Linear Transformer::make_linear(const std::string& name, int64_t in, int64_t out, bool bias) {
@@ -169,7 +207,7 @@ void Transformer::bind(Linear& layer) {
         const Tensor* t = arena.find(name);
         return t == nullptr ? nullptr : t->data;
     };
-    layer.weight = data(weights_, layer.name + ".weight");
+    layer.weight = weights_.at(layer.name + ".weight").matrix;
     layer.bias = data(weights_, layer.name + ".bias");
     layer.dweight = data(grads_, layer.name + ".weight");
     layer.dbias = data(grads_, layer.name + ".bias");
@@ -214,7 +252,7 @@ void Transformer::init_adapter(Rng& rng) {
 void Transformer::use_adapter(bool on) {
     for (Block& block : blocks_) {
         for (Linear* layer : block.linears()) {
-            layer->r = on && layer->lora_a != nullptr ? lora_.r : 0;
+            layer->r = on && layer->lora_a != nullptr ? lora_.rank_of(layer->name) : 0;
         }
     }
 }
@@ -231,7 +269,8 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     planned_scored_ = M = std::max(M, planned_scored_);
     planned_training_ = training = training || planned_training_;
     const int64_t C = config_.channels, QC = config_.heads * config_.head_size;
-    const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.r;
+    const int64_t KC = config_.kv_heads * config_.head_size, F = config_.ffn, R = lora_.largest_rank();
+    const bool qk_norm = config_.qk_norm;
 
     activations_.reset(); // the old buffers go before the new ones come
     activations_ = std::make_unique<Arena>(*kernels_);
@@ -248,6 +287,12 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&a.rstd1, p + "rstd1", {N});
         want(&a.q, p + "q", {N, QC});
         want(&a.k, p + "k", {N, KC});
+        if (qk_norm) {
+            want(&a.q_proj, p + "q_proj", {N, QC});
+            want(&a.k_proj, p + "k_proj", {N, KC});
+            want(&a.rstd_q, p + "rstd_q", {N, config_.heads});
+            want(&a.rstd_k, p + "rstd_k", {N, config_.kv_heads});
+        }
         want(&a.v, p + "v", {N, KC});
         want(&a.att, p + "att", {N, QC});
         want(&a.lse, p + "lse", {N, config_.heads});
@@ -278,6 +323,10 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&dnorm_, "dnorm", {N, C});
         want(&dq_, "dq", {N, QC});
         want(&dk_, "dk", {N, KC});
+        if (qk_norm) {
+            want(&dq_proj_, "dq_proj", {N, QC});
+            want(&dk_proj_, "dk_proj", {N, KC});
+        }
         want(&dv_, "dv", {N, KC});
         want(&datt_, "datt", {N, QC});
         want(&dact_, "dact", {N, F});
@@ -289,12 +338,20 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
     for (const auto& [where, tensor] : links) {
         *where = tensor->data;
     }
+    if (!qk_norm) { // the projections are q and k themselves
+        for (Acts& a : acts_) {
+            a.q_proj = a.q;
+            a.k_proj = a.k;
+        }
+        dq_proj_ = dq_;
+        dk_proj_ = dk_;
+    }
     if (!training) {
         x_last_ = acts_[0].x; // in place: the last layer writes where the first one read
     }
 }
 
-// cos(p f_i) and sin(p f_i) of every position p, f_i = theta^(-2i/HS), with the scaling that the config asks for.
+// cos(p f_i) and sin(p f_i) of every position p.
 void Transformer::grow_rope_table(int64_t positions) {
     CHECK(positions <= config_.max_positions,
           "a sequence of %lld tokens is longer than the %lld positions of the model (max_position_embeddings)",
@@ -303,24 +360,10 @@ void Transformer::grow_rope_table(int64_t positions) {
         return;
     }
     positions = std::min(config_.max_positions, std::max(positions, 2 * rope_positions_));
-    const ModelConfig::RopeScaling& s = config_.rope_scaling;
     const int64_t HS = config_.head_size;
     std::vector<real> table(static_cast<size_t>(positions * HS));
     for (int64_t i = 0; i < HS / 2; i++) {
-        double f = std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(HS));
-        if (s.type == "linear") {
-            f /= s.factor;
-        } else if (s.type == "llama3") {
-            // Long wavelengths are stretched by `factor`, short ones stay, those between are interpolated.
-            const double wavelength = 2.0 * 3.141592653589793 / f;
-            const double turns = static_cast<double>(s.original_max_positions) / wavelength;
-            if (turns < s.low_freq_factor) {
-                f /= s.factor;
-            } else if (turns <= s.high_freq_factor) {
-                const double smooth = (turns - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
-                f = (1.0 - smooth) * f / s.factor + smooth * f;
-            }
-        }
+        const double f = rope_frequency(config_, i);
         for (int64_t p = 0; p < positions; p++) {
             const double angle = static_cast<double>(p) * f;
             table[static_cast<size_t>(p * HS + i)] = static_cast<real>(std::cos(angle));
@@ -372,7 +415,7 @@ Transformer::Pass Transformer::begin(const Batch& batch, bool training) {
 
 void Transformer::forward(Pass& pass) {
     const int64_t C = config_.channels;
-    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").data, pass.ids, pass.N, C);
+    kernels_->gather_rows(acts_[0].x, weights_.at("model.embed_tokens.weight").matrix, pass.ids, pass.N, C);
     note("embed", acts_[0].x, {pass.N, C});
     for (int64_t l = 0; l < config_.layers; l++) {
         block_forward(l, pass);
@@ -396,9 +439,15 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
 
     kernels_->rmsnorm_forward(a.n1, a.rstd1, a.x, w.norm1, N, C, eps);
-    linear_forward(*kernels_, w.q, a.q, a.low_q, a.n1, N, false);
-    linear_forward(*kernels_, w.k, a.k, a.low_k, a.n1, N, false);
+    linear_forward(*kernels_, w.q, a.q_proj, a.low_q, a.n1, N, false);
+    linear_forward(*kernels_, w.k, a.k_proj, a.low_k, a.n1, N, false);
     linear_forward(*kernels_, w.v, a.v, a.low_v, a.n1, N, false);
+    if (config_.qk_norm) { // a head is a row
+        note(p + "q_proj", a.q_proj, {N, NH, HS});
+        note(p + "k_proj", a.k_proj, {N, NKV, HS});
+        kernels_->rmsnorm_forward(a.q, a.rstd_q, a.q_proj, w.q_norm, N * NH, HS, eps);
+        kernels_->rmsnorm_forward(a.k, a.rstd_k, a.k_proj, w.k_norm, N * NKV, HS, eps);
+    }
     kernels_->rope(a.q, rope_table_.data(), pass.positions, N, NH, HS, false);
     kernels_->rope(a.k, rope_table_.data(), pass.positions, N, NKV, HS, false);
     note(p + "norm1", a.n1, {N, C});
@@ -440,7 +489,7 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
 double Transformer::score(const Pass& pass, real* losses, double scale) {
     const int64_t C = config_.channels, V = config_.vocab;
     const std::string name = config_.tied ? "model.embed_tokens.weight" : "lm_head.weight";
-    const real* weight = weights_.at(name).data;
+    const Matrix weight = weights_.at(name).matrix;
     const Tensor* dweight = grads_.find(name);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -482,7 +531,7 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     Pass pass = begin(batch, false);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     std::vector<real> out(static_cast<size_t>(pass.M * V));
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
@@ -540,7 +589,7 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     note(p + "dact", dact_, {N, F});
     note(p + "dmid", dx_, {N, C});
 
-    // forward: mid = x + O(att), att = attention(rope(Q n1), rope(K n1), V n1), n1 = rmsnorm(x)
+    // forward: mid = x + O(att), att = attention(rope(norm(Q n1)), rope(norm(K n1)), V n1), n1 = rmsnorm(x)
     linear_backward(*kernels_, w.o, datt_, dlow_, dx_, a.att, a.low_o, N, false);
     kernels_->attention_backward(dq_, dk_, dv_, datt_, a.q, a.k, a.v, a.att, a.lse, pass.seq, NH, NKV, HS);
     kernels_->rope(dq_, rope_table_.data(), pass.positions, N, NH, HS, true);
@@ -549,10 +598,19 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     note(p + "dq", dq_, {N, NH, HS});
     note(p + "dk", dk_, {N, NKV, HS});
     note(p + "dv", dv_, {N, NKV, HS});
+    if (config_.qk_norm) {
+        // forward: q = rmsnorm(q_proj) of each head, k alike; rmsnorm_backward adds
+        kernels_->zero(dq_proj_, static_cast<size_t>(N * NH * HS) * sizeof(real));
+        kernels_->zero(dk_proj_, static_cast<size_t>(N * NKV * HS) * sizeof(real));
+        kernels_->rmsnorm_backward(dq_proj_, w.dq_norm, dq_, a.q_proj, w.q_norm, a.rstd_q, N * NH, HS);
+        kernels_->rmsnorm_backward(dk_proj_, w.dk_norm, dk_, a.k_proj, w.k_norm, a.rstd_k, N * NKV, HS);
+        note(p + "dq_proj", dq_proj_, {N, NH, HS});
+        note(p + "dk_proj", dk_proj_, {N, NKV, HS});
+    }
     // Below the first layer there is only the embedding: with an adapter nothing there is trained.
     real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
-    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_, a.n1, a.low_q, N, false);
-    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_, a.n1, a.low_k, N, true);
+    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_proj_, a.n1, a.low_q, N, false);
+    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_proj_, a.n1, a.low_k, N, true);
     linear_backward(*kernels_, w.v, dnorm, dlow_, dv_, a.n1, a.low_v, N, true);
     if (dnorm != nullptr) {
         kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, a.x, w.norm1, a.rstd1, N, C);
@@ -606,7 +664,7 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     pass.cache_rows = cache_rows_.upload(cache_rows);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const real* weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").data;
+    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     int32_t* best = best_.reserve(pass.M);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);

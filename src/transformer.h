@@ -1,13 +1,16 @@
-// transformer.h — the Llama/Qwen2 decoder: forward and backward by hand, written once over Kernels.
+// transformer.h — the decoder of Llama, Mistral, Qwen2 and Qwen3: forward and backward by hand, written once over Kernels.
 //
 //   x_0      = E[ids]                                              token embedding
 //   mid_l    = x_l  + O(attention(rope(Q n), rope(K n), V n))      n  = rmsnorm(x_l)
 //   x_{l+1}  = mid_l + D(silu(G m) * U m)                          m  = rmsnorm(mid_l)
 //   logits   = W rmsnorm(x_L)                                      W  = E when tied
 //
-// Q, K, V, O, G(ate), U(p), D(own) are linear layers with an optional adapter (lora.h). A batch is packed rows: S
-// sequences end to end, no padding. Logits are computed only for the rows that are scored, in chunks; a buffer of all
-// rows times the vocabulary never exists.
+// Q, K, V, O, G(ate), U(p), D(own) are linear layers with an optional bias and an optional adapter (lora.h). In Qwen3 each
+// head of Q n and K n goes through an rmsnorm of its own before rope, with one weight (HS) for all heads of q and one for
+// those of k.
+//
+// A batch is packed rows: S sequences end to end, no padding. Logits are computed only for the rows that are scored, in
+// chunks; a buffer of all rows times the vocabulary never exists.
 #pragma once
 
 #include <functional>
@@ -18,6 +21,8 @@
 #include "arena.h"
 #include "config.h"
 #include "lora.h"
+#include "lora_config.h"
+#include "model_file.h"
 #include "rng.h"
 
 namespace skintern {
@@ -43,8 +48,10 @@ using Trace = std::function<void(const std::string& name, const real* data, cons
 
 class Transformer {
 public:
-    // `lora.r` 0: no adapter. Weights and adapter start as zeros; load or initialise them next.
-    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora);
+    // `lora.r` 0: no adapter, which else starts as zeros. With a file, matrices that are not trained stay where it maps
+    // them and in its types; without one, weights start as zeros: initialise them next.
+    Transformer(Kernels& kernels, const ModelConfig& config, Train train, const LoraConfig& lora,
+                const ModelFile* file = nullptr);
     ~Transformer();
 
     const ModelConfig& config() const { return config_; }
@@ -88,6 +95,7 @@ private:
 
     Linear make_linear(const std::string& name, int64_t in, int64_t out, bool bias);
     void register_parameters(const LoraConfig& lora);
+    void attach_adapter(const LoraConfig& lora);
     void bind(Linear& layer);
     void plan(int64_t N, int64_t M, bool training);
     Pass begin(const Batch& batch, bool training);
@@ -102,6 +110,7 @@ private:
     ModelConfig config_;
     Train train_;
     LoraConfig lora_;
+    std::vector<StoredTensor> stored_; // the file's tensors, where weights_ lies in it
     Arena weights_, adapter_, grads_;
     std::vector<Block> blocks_;
     Trace trace_;
@@ -116,6 +125,7 @@ private:
     real *x_last_ = nullptr, *picked_ = nullptr, *normed_ = nullptr, *rstd_ = nullptr, *logits_ = nullptr;
     real *losses_ = nullptr, *dnormed_ = nullptr, *dpicked_ = nullptr, *dx_ = nullptr, *dnorm_ = nullptr;
     real *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr, *datt_ = nullptr;
+    real *dq_proj_ = nullptr, *dk_proj_ = nullptr; // dq_ and dk_ themselves where q and k are not normed
     real *dact_ = nullptr, *dgate_ = nullptr, *dup_ = nullptr, *dlow_ = nullptr;
 
     Buffer<int32_t> ids_, positions_, rows_, targets_, slot_, length_, cache_rows_, best_;

@@ -1,7 +1,8 @@
-// utf8.h — one character of a text that may hold any bytes.
+// utf8.h — the characters of a text that may hold any bytes.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include <utf8proc.h>
@@ -27,5 +28,9 @@ inline bool is_white_space(int32_t code) {
     return category == UTF8PROC_CATEGORY_ZS || category == UTF8PROC_CATEGORY_ZL ||
            category == UTF8PROC_CATEGORY_ZP || (code >= 0x09 && code <= 0x0d) || code == 0x85;
 }
+
+// Every sequence that is no character, as far as it could have become one, as U+FFFD: what Python's errors="replace",
+// Rust's from_utf8_lossy and web browsers do. Tokenizers of text are given bytes in this form.
+std::string replace_invalid_utf8(std::string_view text);
 
 } // namespace skintern

@@ -8,12 +8,18 @@
 
 #include "arena.h"
 #include "safetensors.h"
+#include "tensor_file.h"
 
 namespace skintern {
 
 // Fills every tensor of the arena. Throws Error naming `where` and the tensor when one is missing, has another shape,
 // holds a value that is not finite, or is not known to the arena.
 void upload_tensors(Arena& arena, const HostTensors& tensors, const std::string& where);
+
+// Gives every tensor of an arena that is not allocated yet its numbers, with the same checks, and allocates it. With
+// `in_place` matrices stay where they are stored, in the type they have, and `stored` has to outlive the arena; the rest
+// (norms, biases: a few numbers), and everything without `in_place`, becomes real numbers of the arena's own.
+void load_tensors(Arena& arena, const std::vector<StoredTensor>& stored, bool in_place, const std::string& where);
 
 // Host copies of every tensor of the arena.
 HostTensors download_tensors(const Arena& arena);

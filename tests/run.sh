@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
-# A test is one Catch2 test case, or one check of tests/cli.sh.
+# A test is one Catch2 test case, or one check of tests/cli.sh or tests/oracles.py.
 set -u
 build=${BUILD:-build}
 passed=0
@@ -27,6 +27,24 @@ sh tests/cli.sh > "$build/tests/cli.log" 2>&1
 grep -v '^ok ' "$build/tests/cli.log"
 passed=$((passed + $(grep -c '^ok ' "$build/tests/cli.log")))
 failed=$((failed + $(grep -c '^not ok ' "$build/tests/cli.log")))
+
+echo "== tests/oracles.py"
+oracles=${SKINTERN_SHARED:-../shared}/oracles
+if ! python3 -c "import sys; sys.exit(sys.version_info < (3, 9))" 2> /dev/null; then
+    echo "skipped: the oracles through the command line need python3, 3.9 or later"
+elif [ ! -d "$oracles" ]; then
+    echo "skipped: the oracles through the command line, there is no folder $oracles"
+else
+    python3 tests/oracles.py "$oracles" > "$build/tests/oracles.log" 2>&1
+    status=$?
+    grep -v '^ok ' "$build/tests/oracles.log"
+    wrong=$(grep -c '^not ok ' "$build/tests/oracles.log")
+    if [ "$status" -ne 0 ] && [ "$wrong" -eq 0 ]; then
+        wrong=1 # it ended before it could count
+    fi
+    passed=$((passed + $(grep -c '^ok ' "$build/tests/oracles.log")))
+    failed=$((failed + wrong))
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -106,6 +106,38 @@ TEST_CASE("the gradients of a full two-layer model match central differences", "
     }
 }
 
+TEST_CASE("the gradients of a model with normed q and k match central differences", "[model]") {
+    for (const bool bias : {false, true}) {
+        ModelConfig config = small_model(true, bias);
+        config.architecture = "Qwen3ForCausalLM";
+        config.qk_norm = true;
+        config.o_bias = bias;
+        for (const Train train : {Train::everything, Train::adapter}) {
+            const auto kernels = make_reference_kernels();
+            Transformer model(*kernels, config, train, small_lora(train == Train::adapter ? 2 : 0));
+            Rng rng(6);
+            randomise(model.weights(), rng, 0.4);
+            randomise(model.adapter(), rng, 0.4);
+            check_gradients(model, small_batch());
+        }
+    }
+}
+
+TEST_CASE("the gradients of a model with every bias match central differences", "[model]") {
+    ModelConfig config = small_model(false, true);
+    config.o_bias = config.mlp_bias = true;
+    for (const Train train : {Train::everything, Train::adapter}) {
+        const auto kernels = make_reference_kernels();
+        Transformer model(*kernels, config, train, small_lora(train == Train::adapter ? 3 : 0));
+        REQUIRE(model.weights().find("model.layers.1.mlp.down_proj.bias") != nullptr);
+        REQUIRE(model.weights().find("model.layers.1.self_attn.o_proj.bias") != nullptr);
+        Rng rng(7);
+        randomise(model.weights(), rng, 0.4);
+        randomise(model.adapter(), rng, 0.4);
+        check_gradients(model, small_batch());
+    }
+}
+
 TEST_CASE("the gradients of a LoRA adapter match central differences", "[model]") {
     for (const bool tied : {false, true}) {
         const auto kernels = make_reference_kernels();
@@ -127,6 +159,45 @@ TEST_CASE("an adapter on some of the linear layers has gradients for those alone
     randomise(model.weights(), rng, 0.4);
     randomise(model.adapter(), rng, 0.4);
     check_gradients(model, small_batch());
+}
+
+TEST_CASE("layers of different ranks, left out and rank-stabilised, have their gradients", "[model]") {
+    const auto kernels = make_reference_kernels();
+    LoraConfig lora = small_lora(3);
+    lora.use_rslora = true;
+    lora.exclude_modules = {"layers.0.mlp.up_proj"};
+    lora.target_modules = {"q_proj", "up_proj", "model.layers.0.self_attn.o_proj"};
+    lora.rank_pattern = {{"layers.1.self_attn.q_proj", 5}, {"layers.1.mlp.up_proj", 1}};
+    lora.alpha_pattern = {{"up_proj", 0.7}};
+    Transformer model(*kernels, small_model(true, true), Train::adapter, lora);
+    REQUIRE(model.adapter().tensors().size() == 8); // q of both layers, up of the second, o of the first
+    REQUIRE(model.adapter().at("base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight").shape[0] == 5);
+    Rng rng(8);
+    randomise(model.weights(), rng, 0.4);
+    randomise(model.adapter(), rng, 0.4);
+    check_gradients(model, small_batch());
+}
+
+TEST_CASE("an adapter for layers that the model does not have is refused", "[model]") {
+    const auto kernels = make_reference_kernels();
+    const auto refusal = [&](LoraConfig lora) {
+        try {
+            Transformer model(*kernels, small_model(true, true), Train::adapter, lora);
+        } catch (const Error& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    LoraConfig lora = small_lora(2);
+    REQUIRE(refusal(lora).empty());
+    lora.target_modules = {"q_proj", "model.layers.2.mlp.up_proj"};
+    REQUIRE(refusal(lora) == "adapter: target_modules has model.layers.2.mlp.up_proj, which is no layer of this model");
+    lora.target_modules = {"q_proj"};
+    lora.layers_to_transform = {1, 2};
+    REQUIRE(refusal(lora) == "adapter: layers_to_transform has 2, the model has 2 layers");
+    lora.layers_to_transform = {};
+    lora.exclude_modules = {"self_attn.q_proj"};
+    REQUIRE(refusal(lora) == "adapter: exclude_modules leaves no layer of target_modules");
 }
 
 TEST_CASE("two micro-batches of unequal length add up to the one batch", "[model]") {

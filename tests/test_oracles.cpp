@@ -15,13 +15,14 @@
 #include "files.h"
 #include "flops.h"
 #include "generate.h"
+#include "npy.h"
 #include "weights.h"
 
 using namespace skintern;
 
 namespace {
 
-const char* const kCases[] = {"llama-gqa", "llama-tied-headdim", "llama3-rope", "qwen2"};
+const char* const kCases[] = {"llama-gqa", "llama-tied-headdim", "llama3-rope", "qwen2", "qwen3"};
 
 std::string oracle_folder() {
     const char* shared = std::getenv("SKINTERN_SHARED");

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "files.h"
+#include "npy.h"
 #include "safetensors.h"
 #include "test_support.h"
 

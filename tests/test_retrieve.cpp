@@ -1,0 +1,41 @@
+// BM25: scores worked out by hand, and what a question without a match gets.
+#include "test.h"
+
+#include "retrieve.h"
+
+using namespace skintern;
+
+TEST_CASE("passages are ranked by BM25", "[retrieve]") {
+    // D = 3, mean length 3. "cat" stands in two passages: idf = ln(1 + 1.5 / 2.5) = 0.4700.
+    // f = 2, |d| = 4: 2 / (2 + 0.9 (0.6 + 0.4 * 4/3)) = 0.6622;   f = 1, |d| = 2: 1 / (1 + 0.9 (0.6 + 0.4 * 2/3)) = 0.5618
+    const Retriever retriever({"The dog runs.", "A cat, a CAT", "cat nap"});
+    REQUIRE(retriever.best("cat", 3) == std::vector<std::string>{"A cat, a CAT", "cat nap"});
+    REQUIRE(retriever.best("cat", 1) == std::vector<std::string>{"A cat, a CAT"});
+    // "nap" (in one passage: idf = ln(1 + 2.5 / 1.5) = 0.9808) turns the order round.
+    REQUIRE(retriever.best("cat nap", 2) == std::vector<std::string>{"cat nap", "A cat, a CAT"});
+}
+
+TEST_CASE("length is counted against a passage, equals keep their order", "[retrieve]") {
+    const Retriever retriever({"fish and a great many other words", "fish too", "fish two"});
+    REQUIRE(retriever.best("fish", 3) ==
+            std::vector<std::string>{"fish too", "fish two", "fish and a great many other words"});
+}
+
+TEST_CASE("no shared word, no passage", "[retrieve]") {
+    REQUIRE(Retriever({"one", "two"}).best("three", 3).empty());
+    REQUIRE(Retriever({}).best("three", 3).empty());
+    REQUIRE(Retriever({""}).best("", 3).empty());
+}
+
+TEST_CASE("only records without knowledge are given some", "[retrieve]") {
+    std::vector<Record> records(3);
+    records[0].knowledge = {"Stars . A star is far away.", "Cats . A cat sleeps."};
+    records[1].knowledge = {"Cats . A cat sleeps."};
+    records[2].task_description = "Say what an animal does.";
+    records[2].instruction = "What does a cat do?";
+    const std::vector<std::string> passages = all_passages(records);
+    REQUIRE(passages == std::vector<std::string>{"Stars . A star is far away.", "Cats . A cat sleeps."});
+    retrieve_knowledge(records, Retriever(passages));
+    REQUIRE(records[0].knowledge.size() == 2);
+    REQUIRE(records[2].knowledge.at(0) == "Cats . A cat sleeps.");
+}

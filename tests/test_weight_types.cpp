@@ -1,0 +1,178 @@
+// Weights in the types of files: what their blocks mean, and that an op on them is the op on the decoded numbers.
+#include "kernel_backends.h"
+
+#include <nlohmann/json.hpp>
+
+#include "dequantize.h"
+#include "files.h"
+
+using namespace skintern;
+using namespace skintern::kernel_tests;
+
+namespace {
+
+std::vector<uint8_t> from_hex(const std::string& text) {
+    std::vector<uint8_t> bytes(text.size() / 2);
+    for (size_t i = 0; i < bytes.size(); i++) {
+        bytes[i] = static_cast<uint8_t>(std::stoi(text.substr(2 * i, 2), nullptr, 16));
+    }
+    return bytes;
+}
+
+WeightType type_by_name(const std::string& name) {
+    for (int t = 0; t < kWeightTypes; t++) {
+        if (name == kWeightFormats[t].name) {
+            return static_cast<WeightType>(t);
+        }
+    }
+    CHECK(false, "no weight type %s", name.c_str());
+}
+
+// Random bytes whose F16 scales are small finite numbers: a block's exponents are kept below infinity.
+std::vector<uint8_t> random_blocks(Rng& rng, WeightType type, int64_t rows, int64_t columns) {
+    std::vector<uint8_t> bytes(static_cast<size_t>(rows * row_bytes(type, columns)));
+    for (uint8_t& byte : bytes) {
+        byte = static_cast<uint8_t>(rng.below(256));
+    }
+    const int64_t size = weight_format(type).bytes;
+    const auto tame = [&](size_t high_byte) { bytes[high_byte] = (bytes[high_byte] & 0x80) | 0x30; }; // 2^-3 or so
+    for (size_t block = 0; block < bytes.size(); block += static_cast<size_t>(size)) {
+        switch (type) {
+        case WeightType::f32: {
+            const float x = static_cast<float>(2.0 * rng.uniform() - 1.0);
+            std::memcpy(bytes.data() + block, &x, 4);
+            break;
+        }
+        case WeightType::bf16: bytes[block + 1] = (bytes[block + 1] & 0x80) | 0x3e; break;
+        case WeightType::q6_k: tame(block + 209); break;
+        case WeightType::q4_1:
+        case WeightType::q5_1:
+        case WeightType::q4_k:
+        case WeightType::q5_k: tame(block + 3); [[fallthrough]];
+        default: tame(block + 1);
+        }
+    }
+    return bytes;
+}
+
+std::vector<float> decoded(WeightType type, const std::vector<uint8_t>& bytes, int64_t rows, int64_t columns) {
+    std::vector<float> numbers(static_cast<size_t>(rows * columns));
+    for (int64_t r = 0; r < rows; r++) {
+        dequantize(numbers.data() + r * columns, type, bytes.data() + r * row_bytes(type, columns), 0, columns);
+    }
+    return numbers;
+}
+
+const WeightType kStoredTypes[] = {WeightType::f16,  WeightType::bf16, WeightType::q8_0, WeightType::q4_0,
+                                   WeightType::q4_1, WeightType::q5_0, WeightType::q5_1, WeightType::q4_k,
+                                   WeightType::q5_k, WeightType::q6_k};
+
+} // namespace
+
+TEST_CASE("blocks hold the numbers that the gguf package reads in them", "[weights]") {
+    const auto cases = nlohmann::json::parse(read_file("tests/golden/blocks.json"));
+    REQUIRE(cases.size() == 8);
+    for (const auto& entry : cases) {
+        INFO(entry["type"]);
+        const std::vector<uint8_t> blocks = from_hex(entry["blocks"]);
+        const std::vector<uint8_t> bits = from_hex(entry["numbers"]);
+        const int64_t n = static_cast<int64_t>(bits.size() / 4);
+        const std::vector<float> got = decoded(type_by_name(entry["type"]), blocks, 1, n);
+        for (size_t i = 0; i < got.size(); i++) {
+            uint32_t expected = 0;
+            for (size_t b = 0; b < 4; b++) {
+                expected = expected << 8 | bits[4 * i + b];
+            }
+            float number;
+            std::memcpy(&number, &expected, 4);
+            REQUIRE(got[i] == number); // to the bit, but for the sign of zero
+        }
+    }
+}
+
+TEST_CASE("16-bit floats are widened exactly: zero, subnormal, normal, infinite, NaN", "[weights]") {
+    REQUIRE(f16_to_float(0x0000) == 0.0f);
+    REQUIRE(std::signbit(f16_to_float(0x8000)));
+    REQUIRE(f16_to_float(0x0001) == 0x1p-24f);
+    REQUIRE(f16_to_float(0x83ff) == -1023 * 0x1p-24f);
+    REQUIRE(f16_to_float(0x3c00) == 1.0f);
+    REQUIRE(f16_to_float(0xfbff) == -65504.0f);
+    REQUIRE(f16_to_float(0x7c00) == std::numeric_limits<float>::infinity());
+    REQUIRE(std::isnan(f16_to_float(0x7e00)));
+    REQUIRE(bf16_to_float(0xbf80) == -1.0f);
+    for (uint32_t bits = 0; bits < 0x7c00; bits++) { // every finite magnitude, by its definition
+        const int exponent = static_cast<int>(bits >> 10);
+        const double mantissa = (bits & 0x3ff) + (exponent > 0 ? 1024 : 0);
+        REQUIRE(f16_to_float(static_cast<uint16_t>(bits)) == std::ldexp(mantissa, std::max(exponent, 1) - 25));
+    }
+}
+
+TEST_CASE("any stretch of a row is decoded as the whole row is", "[weights]") {
+    Rng rng(5, "stretch");
+    for (const WeightType type : kStoredTypes) {
+        INFO(weight_format(type).name);
+        const int64_t columns = 512;
+        const std::vector<uint8_t> bytes = random_blocks(rng, type, 1, columns);
+        const std::vector<float> whole = decoded(type, bytes, 1, columns);
+        for (const auto& [first, count] : {std::pair{0, 1}, {31, 2}, {5, 33}, {64, 32}, {100, 300}, {511, 1}, {9, 0}}) {
+            std::vector<float> part(static_cast<size_t>(count) + 1, 7.0f);
+            dequantize(part.data(), type, bytes.data(), first, count);
+            for (int64_t i = 0; i < count; i++) {
+                REQUIRE(part[static_cast<size_t>(i)] == whole[static_cast<size_t>(first + i)]);
+            }
+            REQUIRE(part.back() == 7.0f); // nothing behind the stretch was written
+        }
+    }
+}
+
+// The op on stored blocks has the bits of the op on their numbers, on every backend.
+TEST_CASE("matmul with a stored weight is matmul with its numbers, to the last bit", "[weights]") {
+    struct Shape {
+        int64_t M, N, K; // K is the length of a row in nt, N in nn
+    };
+    Rng rng(6, "stored");
+    for (const WeightType type : kStoredTypes) {
+        const int64_t block = weight_format(type).elements;
+        const int64_t row = block == 1 ? 33 : 3 * block;
+        for (const Layout layout : {Layout::nt, Layout::nn}) {
+            for (const int64_t M : {1, 3, 8, 9, 33}) {
+                for (const int64_t other : {1, 5, 17, 70}) {
+                    const Shape s = layout == Layout::nt ? Shape{M, other, row} : Shape{M, row, other};
+                    INFO(weight_format(type).name << " layout " << int(layout) << " M " << s.M << " N " << s.N << " K "
+                                                  << s.K);
+                    const std::vector<uint8_t> bytes = random_blocks(rng, type, other, row);
+                    const std::vector<float> numbers = decoded(type, bytes, other, row);
+                    const Vector a = random_vector(rng, s.M * s.K), before = random_vector(rng, s.M * s.N);
+                    for_each_backend([&](Kernels& kernels) {
+                        Reals stored(kernels, before), plain(kernels, before), a_(kernels, a), b(kernels, numbers);
+                        Buffer<uint8_t> blocks(kernels, bytes);
+                        kernels.matmul(layout, stored.data(), a_.data(), {blocks.data(), type}, s.M, s.N, s.K, real(0.5),
+                                       true);
+                        kernels.matmul(layout, plain.data(), a_.data(), b.data(), s.M, s.N, s.K, real(0.5), true);
+                        REQUIRE(same_bits(stored.read(), plain.read()));
+                    });
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("gather_rows of a stored table gives its numbers", "[weights]") {
+    Rng rng(7, "table");
+    for (const WeightType type : kStoredTypes) {
+        INFO(weight_format(type).name);
+        const int64_t C = weight_format(type).elements == 1 ? 17 : 256;
+        const std::vector<uint8_t> bytes = random_blocks(rng, type, 5, C);
+        const std::vector<float> numbers = decoded(type, bytes, 5, C);
+        for_each_backend([&](Kernels& kernels) {
+            Buffer<uint8_t> table(kernels, bytes);
+            Reals out(kernels, nans(3 * C));
+            Ints rows(kernels, {4, 0, 4});
+            kernels.gather_rows(out.data(), {table.data(), type}, rows.data(), 3, C);
+            const Vector got = out.read();
+            REQUIRE(same_bits(slice(got, 0, C), slice(numbers, 4 * C, 5 * C)));
+            REQUIRE(same_bits(slice(got, C, 2 * C), slice(numbers, 0, C)));
+            REQUIRE(same_bits(slice(got, 2 * C, 3 * C), slice(numbers, 4 * C, 5 * C)));
+        });
+    }
+}
