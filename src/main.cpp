@@ -17,16 +17,6 @@ namespace skintern {
 
 namespace {
 
-// data/ beside the program, or in the working folder.
-std::string data_folder() {
-    std::error_code error;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error && std::filesystem::exists(self.parent_path() / "data" / "templates")) {
-        return (self.parent_path() / "data").string();
-    }
-    return "data";
-}
-
 // ---- reproduce -----------------------------------------------------------------------------------------------------
 
 // The other options start from what the preset says, so it has to be known before they are parsed.
@@ -156,7 +146,8 @@ int main(int argc, char** argv) {
         add_reproduce(app, value_of(args, "--preset", "tiny"));
         add_data_commands(app);
         add_model_commands(app);
-    add_merge_command(app);
+        add_merge_command(app);
+        add_eval_commands(app);
         add_report(app);
         std::reverse(args.begin(), args.end()); // CLI11 takes them from the back
         app.parse(args);
