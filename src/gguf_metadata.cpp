@@ -65,14 +65,14 @@ bool GgufFile::has(const std::string& key) const {
 
 const GgufFile::Value& GgufFile::value(const std::string& key) const {
     const auto it = values_.find(key);
-    CHECK(it != values_.end(), "%s: the key %s is missing", path_.c_str(), key.c_str());
+    CHECK(it != values_.end(), "%s: the key %s is missing", path_.c_str(), shown(key).c_str());
     return it->second;
 }
 
 const GgufFile::Value& GgufFile::scalar(const std::string& key, bool (*fits)(uint32_t type),
                                         const char* expected) const {
     const Value& found = value(key);
-    CHECK(!found.array && fits(found.type), "%s: the key %s is %s, expected %s", path_.c_str(), key.c_str(),
+    CHECK(!found.array && fits(found.type), "%s: the key %s is %s, expected %s", path_.c_str(), shown(key).c_str(),
           found.array ? "an array" : kValueFormats[found.type].name, expected);
     return found;
 }
@@ -85,12 +85,12 @@ std::string_view GgufFile::text(const std::string& key) const {
 
 int64_t GgufFile::integer(const std::string& key) const {
     const Value& found = scalar(key, is_integer, "an integer");
-    return integer_of(found.type, found.bytes, path_ + ": the key " + key);
+    return integer_of(found.type, found.bytes, path_ + ": the key " + shown(key));
 }
 
 double GgufFile::number(const std::string& key) const {
     const Value& found = scalar(key, is_number, "a number");
-    return number_of(found.type, found.bytes, path_ + ": the key " + key);
+    return number_of(found.type, found.bytes, path_ + ": the key " + shown(key));
 }
 
 bool GgufFile::flag(const std::string& key) const {
@@ -114,7 +114,7 @@ std::vector<std::string_view> GgufFile::texts(const std::string& key) const {
     std::vector<std::string_view> out;
     out.reserve(found.count);
     for (uint64_t i = 0; i < found.count; ++i) {
-        out.push_back(in.text(key));
+        out.push_back(in.text(shown(key)));
     }
     return out;
 }
@@ -126,7 +126,7 @@ std::vector<int64_t> GgufFile::integers(const std::string& key) const {
     out.reserve(found.count);
     for (uint64_t i = 0; i < found.count; ++i) {
         out.push_back(
-            integer_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + key));
+            integer_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + shown(key)));
     }
     return out;
 }
@@ -138,7 +138,7 @@ std::vector<double> GgufFile::numbers(const std::string& key) const {
     out.reserve(found.count);
     for (uint64_t i = 0; i < found.count; ++i) {
         out.push_back(
-            number_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + key));
+            number_of(found.type, found.bytes.substr(i * size, size), path_ + ": an element of " + shown(key)));
     }
     return out;
 }

@@ -264,6 +264,7 @@ void unpermute_rows(StoredTensor& tensor, int64_t heads) {
 ModelFile gguf_model(const GgufFile& file) {
     const GgufArchitecture& architecture = read_architecture(file);
     ModelFile model;
+    model.path = file.path();
     model.config = read_config(file, architecture);
     check_layers(model.config, file.tensors().size(), file.path());
     std::vector<StoredTensor> tensors = file.tensors();

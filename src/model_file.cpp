@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "check.h"
+#include "files.h"
 #include "gguf.h"
 #include "gguf_model.h"
 #include "strict_json.h"
@@ -145,12 +146,11 @@ ModelFile open_model_file(const std::string& path) {
     namespace fs = std::filesystem;
     if (fs::is_directory(path)) {
         const ModelConfig config = read_model_config(path + "/config.json");
-        return make_model_file(config, map_safetensors(path), path);
+        const std::string single = path + "/model.safetensors";
+        return make_model_file(config, map_safetensors(path), file_exists(single) ? single : single + ".index.json");
     }
     if (path.ends_with(".gguf")) {
-        ModelFile model = gguf_model(GgufFile::open(path));
-        model.path = path;
-        return model;
+        return gguf_model(GgufFile::open(path));
     }
     CHECK(path.ends_with(".safetensors"),
           "%s: is no model: expected a folder, a .safetensors or a .gguf file%s", path.c_str(),

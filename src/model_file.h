@@ -13,14 +13,14 @@ namespace skintern {
 struct ModelFile {
     ModelConfig config;
     std::vector<StoredTensor> tensors; // those of model_tensors(), in that order, mapped in the file's types
-    std::string path;                  // for messages
+    std::string path;                  // the file that holds or lists them, for messages
 };
 
 // From a Hugging Face folder, a .safetensors file with its config.json beside it, or a .gguf file. Throws Error naming
 // the file and the tensor (as that file calls it) when one is missing, unknown or of another shape.
 ModelFile open_model_file(const std::string& path);
 
-// The same from tensors that were mapped already. `where`: the file or folder, for messages.
+// The same from tensors that were mapped already. `where`: the file, for messages.
 ModelFile make_model_file(const ModelConfig& config, std::vector<StoredTensor> tensors,
                           const std::string& where);
 

@@ -129,10 +129,12 @@ void require_same_config(const ModelConfig& a, const ModelConfig& b) {
 
 TEST_CASE("the table of a model's tensors is what the transformer has", "[model_file]") {
     const auto kernels = make_kernels({});
-    for (const char* name : {"LlamaForCausalLM", "Qwen2ForCausalLM"}) {
-        for (const bool tied : {false, true}) {
+    for (const char* name : {"LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+        for (const bool other : {false, true}) {
             ModelConfig config = small_config(name);
-            config.tied = tied;
+            config.tied = other;
+            config.qkv_bias = config.qkv_bias || other;
+            config.o_bias = config.mlp_bias = other;
             Transformer model(*kernels, config, Train::nothing, {});
             std::map<std::string, std::vector<int64_t>> shapes;
             for (const ModelTensor& tensor : model_tensors(config)) {
@@ -451,7 +453,7 @@ TEST_CASE("tensors of a folder that are missing, unknown or misshapen are named"
     const HostTensors whole = model.tensors;
     for (const auto& [name, tensor] : whole) {
         model.tensors.erase(name);
-        REQUIRE_THAT(model.error(), StartsWith(model.folder.path() + ": tensor " + name + " is missing"));
+        REQUIRE_THAT(model.error(), StartsWith(model.folder / "model.safetensors: tensor " + name + " is missing"));
         model.tensors[name] = {{1, 1, 1}, {0}};
         REQUIRE_THAT(model.error(),
                      Contains("tensor " + name + " has shape [1,1,1], the configuration asks for ["));

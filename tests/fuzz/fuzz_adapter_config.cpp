@@ -1,0 +1,10 @@
+// adapter_config.json of an adapter.
+#include "fuzz.h"
+#include "lora_config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    using namespace skintern;
+    static const InputFile file("adapter_config.json");
+    const std::string& path = file.holding(data, size);
+    return try_reading(path, [&] { read_lora_config(path); });
+}
