@@ -10,6 +10,7 @@
 #include "files.h"
 #include "methods.h"
 #include "progress.h"
+#include "retrieve.h"
 #include "scores.h"
 
 namespace skintern {
@@ -18,7 +19,7 @@ namespace {
 
 struct EvalOptions : ModelOptions {
     std::vector<std::string> data;
-    std::string method = "std-cot", out, templates = data_folder() + "/templates/default.json";
+    std::string method = "std-cot", out, templates = data_folder() + "/templates/default.json", passages;
     EvalConfig eval;
     int64_t limit = 0, cache_mib = 2048;
     bool resume = false;
@@ -33,13 +34,19 @@ nlohmann::ordered_json eval_settings(const EvalOptions& o) {
             {"method", o.method},
             {"templates", o.templates},
             {"templates_file", fingerprint(o.templates)},
+            {"passages", o.passages},
+            {"passages_file", fingerprint(o.passages)},
+            {"chat", o.eval.chat},
             {"max_new_tokens", o.eval.max_new_tokens}};
 }
 
 void run_eval(EvalOptions& o) {
     const Method& method = method_by_name(o.method);
     const Templates templates = read_templates(o.templates);
-    const std::vector<Record> records = read_questions(o.data, o.limit);
+    std::vector<Record> records = read_questions(o.data, o.limit);
+    if (!o.passages.empty()) {
+        retrieve_knowledge(records, Retriever(all_passages(read_records(o.passages))));
+    }
     const auto kernels = open_kernels(o);
     const auto model = open_model(*kernels, o);
     const Bpe bpe = Bpe::load(o.model);
@@ -75,6 +82,8 @@ void add_eval(CLI::App& app) {
     sub->add_option("--out", o->out, "JSONL, a row a question")->required();
     sub->add_flag("--resume", o->resume, "keep the answers that --out holds");
     sub->add_option("--templates", o->templates)->capture_default_str();
+    sub->add_option("--passages", o->passages, "records whose knowledge is searched for questions that come without any");
+    sub->add_flag("--chat", o->eval.chat, "put each prompt between the model's own turn markers");
     sub->add_option("--batch-size", o->eval.batch_size, "questions at a time")
         ->check(CLI::Range(1, 4096))
         ->capture_default_str();

@@ -19,6 +19,7 @@ struct EvalConfig {
     int64_t batch_size = 64;
     int64_t cache_bytes = int64_t{2} << 30; // bound of the key/value cache, see generate.h
     int32_t bos = -1;
+    bool chat = false;                      // prompts stand between the model's own turn markers, see chat.h
     std::map<std::string, std::string> fact_sentences; // fact id -> its sentence, where facts are known
     std::string label;                                 // for the progress bar; empty: none is shown
     int64_t answered = 0;                              // questions answered before, which the progress bar counts
