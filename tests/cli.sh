@@ -46,7 +46,7 @@ expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling
 expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu
 expect 1 "bf16" "an unknown dtype is named" "$skintern" check --dtype bf16
 expect 1 "/proc/nowhere" "an output folder that cannot be made is named" "$skintern" data --out /proc/nowhere
-expect 1 "missing/config.json" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
+expect 1 "missing: is no model" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
 expect 0 "LlamaForCausalLM" "inspect tells the model of a folder" "$skintern" inspect data/base
 expect 1 "LICENSE: header length" "inspect refuses a file that is no model" "$skintern" inspect LICENSE
 expect 2 "path" "inspect without a path is a usage error" "$skintern" inspect

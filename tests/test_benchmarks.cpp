@@ -197,6 +197,28 @@ TEST_CASE("published test questions are never trained on, recorded data and GSM8
         read_as("t.jsonl", R"({"task_name":"navigate","instruction":"q","output":"Yes","response":"r"})"), "t.jsonl"));
 }
 
+TEST_CASE("a file cut anywhere is read or refused by name, whatever its layout", "[benchmarks]") {
+    const TempFolder folder;
+    const std::string files[] = {
+        R"j({"canary":"c","examples":[{"input":"q","target":"(A)"}]})j",
+        R"({"question":"q","answer":"<<1+1=2>>2\n#### 2"})",
+        R"({"question":"q","answer":"2","perturbation_type":"x","seed_question":"s"})",
+        R"j({"passage":"p","question":"q","options":["(A)x","(B)y"],"label":"A","answer":null})j",
+        R"({"id":"i","question":{"stem":"s","choices":[{"text":"x","label":"A"}]},"answerKey":"A"})",
+        R"({"id":"i","question":"s","choices":{"text":["x"],"label":["1"]},"answerKey":"1"})",
+    };
+    for (const std::string& file : files) {
+        for (size_t size = 0; size < file.size(); size++) {
+            put_file(folder / "cut.jsonl", file.substr(0, size));
+            const std::string error = error_of([&] { read_records(folder / "cut.jsonl"); });
+            INFO(file.substr(0, size) << "\n" << error);
+            REQUIRE_THAT(error, Contains("cut.jsonl"));
+        }
+        put_file(folder / "cut.jsonl", file);
+        REQUIRE(read_records(folder / "cut.jsonl").size() == 1);
+    }
+}
+
 TEST_CASE("the published files are read as a whole, and their own answers are right", "[benchmarks]") {
     const std::string root = shared_or_skip("data");
     if (root.empty()) {
