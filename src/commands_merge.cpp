@@ -34,7 +34,8 @@ void add_merge_command(CLI::App& app) {
     add_common(sub, o.get());
     sub->get_option("--dtype")->description("of the weights that are written: f32, bf16 or f16");
     sub->get_option("--dtype")->check(CLI::IsMember({"f32", "bf16", "f16"}));
-    sub->add_option("--model", o->model, "a Hugging Face folder, or a file with unquantised weights")->required();
+    sub->add_option("--model", o->model, "a Hugging Face folder, or a file with unquantised weights")
+        ->required();
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder")->required();
     sub->add_option("--out", o->out, "a new folder")->required();
     sub->callback([o] { run_merge(*o); });

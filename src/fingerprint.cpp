@@ -26,6 +26,13 @@ private:
     uint64_t state_ = 14695981039346656037ull;
 };
 
+void add_rounded(Hash& hash, const float* numbers, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        const uint16_t rounded = float_to_bf16(numbers[i]);
+        hash.add(&rounded, sizeof(rounded));
+    }
+}
+
 void add_matrix(Hash& hash, const StoredTensor& tensor) {
     const int64_t rows = tensor.shape[0], columns = tensor.shape[1];
     if (rows == 0) {
@@ -34,10 +41,7 @@ void add_matrix(Hash& hash, const StoredTensor& tensor) {
     float numbers[kSample];
     const int64_t count = std::min(columns, kSample);
     dequantize(numbers, tensor.type, tensor.data, rows / 2 * columns, count);
-    for (int64_t i = 0; i < count; i++) {
-        const uint16_t rounded = float_to_bf16(numbers[i]);
-        hash.add(&rounded, sizeof(rounded));
-    }
+    add_rounded(hash, numbers, count);
 }
 
 } // namespace
@@ -56,7 +60,7 @@ Fingerprint fingerprint(const std::vector<StoredTensor>& tensors) {
         vectors.add(tensor->shape.data(), tensor->shape.size() * sizeof(int64_t));
         if (tensor->shape.size() != 2) {
             const std::vector<float> numbers = to_floats(*tensor);
-            vectors.add(numbers.data(), numbers.size() * sizeof(float));
+            add_rounded(vectors, numbers.data(), static_cast<int64_t>(numbers.size()));
         } else if (tensor->type == WeightType::f32 || tensor->type == WeightType::bf16) {
             add_matrix(matrices, *tensor);
         } else {
@@ -67,7 +71,9 @@ Fingerprint fingerprint(const std::vector<StoredTensor>& tensors) {
 }
 
 bool may_be_equal(const Fingerprint& a, const Fingerprint& b) {
-    const auto agree = [](const std::string& x, const std::string& y) { return x.empty() || y.empty() || x == y; };
+    const auto agree = [](const std::string& x, const std::string& y) {
+        return x.empty() || y.empty() || x == y;
+    };
     return agree(a.vectors, b.vectors) && agree(a.matrices, b.matrices);
 }
 

@@ -4,10 +4,12 @@
 // nonsense. So its file carries two hashes (FNV-1a, 64 bits) over the tensors of the base in the order of their names:
 //
 //   vectors    names, shapes, and the numbers of norms and biases, which no quantisation touches
-//   matrices   of each matrix the first 64 numbers of its middle row, rounded to BF16; empty unless all are F32 or BF16
+//   matrices   of each matrix the first 64 numbers of its middle row; empty unless all are F32 or BF16
+//
+// Numbers are rounded to BF16 first: a model and its copy in BF16 are the same base.
 //
 // The second counts only where both sides have it: an adapter trained over quantised weights belongs to the unquantised
-// model as well, which is where it can be merged. Rounding makes a model and its copy in BF16 the same base.
+// model as well, which is where it can be merged.
 #pragma once
 
 #include <string>

@@ -18,10 +18,10 @@ namespace skintern {
 namespace {
 
 // Beside config.json and the weights a folder may hold these; a merged model speaks the same tokens.
-const char* const kTokenizerFiles[] = {"tokenizer.json",      "tokenizer_config.json", "tokenizer.model",
-                                       "vocab.json",          "merges.txt",            "special_tokens_map.json",
-                                       "added_tokens.json",   "chat_template.jinja",   "chat_template.json",
-                                       "generation_config.json"};
+const char* const kTokenizerFiles[] = {
+    "tokenizer.json",     "tokenizer_config.json",   "tokenizer.model",   "vocab.json",
+    "merges.txt",         "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json", "generation_config.json"};
 
 // Rows of random ids of the comparison. The seed is the method's own: every run compares the same.
 constexpr uint64_t kSeed = 1;
@@ -49,7 +49,8 @@ public:
         while (place_.size() > 1 && place_.back() == '/') {
             place_.pop_back();
         }
-        CHECK(may_be_replaced(place_), "%s: is there and holds something else than a merged model", place_.c_str());
+        CHECK(may_be_replaced(place_), "%s: is there and holds something else than a merged model",
+              place_.c_str());
         path_ = format("%s.%ld.tmp", place_.c_str(), static_cast<long>(::getpid()));
         make_folder(path_);
     }
@@ -69,8 +70,12 @@ public:
         if (!error) {
             std::filesystem::rename(path_, place_, error);
         }
+        std::error_code ignored;
+        if (error) {
+            std::filesystem::rename(old, place_, ignored); // what was there, if anything was
+        }
         CHECK(!error, "%s: cannot be written: %s", place_.c_str(), error.message().c_str());
-        std::filesystem::remove_all(old, error);
+        std::filesystem::remove_all(old, ignored);
     }
 
 private:
@@ -82,8 +87,8 @@ void refuse_quantised(const ModelFile& file) {
         const bool plain = tensor.type == WeightType::f32 || tensor.type == WeightType::f16 ||
                            tensor.type == WeightType::bf16;
         CHECK(plain,
-              "%s: tensor %s is %s, and the steps of quantised weights are larger than most of what an adapter changes: "
-              "merge into the unquantised model, and quantise the result",
+              "%s: tensor %s is %s, and the steps of quantised weights are larger than most of what an adapter "
+              "changes: merge into the unquantised model, and quantise the result",
               file.path.c_str(), tensor.name.c_str(), weight_format(tensor.type).name);
     }
 }
@@ -98,8 +103,8 @@ void add_adapter(Kernels& kernels, HostTensor& weight, // (OUT,IN) +=
         return buffer.upload(std::vector<real>(tensor.data.begin(), tensor.data.end()));
     };
     real* w = upload(device_weight, weight);
-    kernels.matmul(Layout::nn, w, upload(device_b, b), upload(device_a, a), weight.shape[0], weight.shape[1], a.shape[0],
-                   static_cast<real>(scale), true);
+    kernels.matmul(Layout::nn, w, upload(device_b, b), upload(device_a, a), weight.shape[0], weight.shape[1],
+                   a.shape[0], static_cast<real>(scale), true);
     const std::vector<real> sum = download(kernels, w, weight.numel());
     weight.data.assign(sum.begin(), sum.end());
 }
@@ -117,8 +122,8 @@ int64_t merged_weights(HostTensors& weights, const ModelFile& file, Transformer&
             continue;
         }
         const std::string module = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
-        add_adapter(model.kernels(), weights.at(module + ".weight"), a, adapter.at(prefix + module + ".lora_B.weight"),
-                    model.lora().scale_of(module));
+        add_adapter(model.kernels(), weights.at(module + ".weight"), a,
+                    adapter.at(prefix + module + ".lora_B.weight"), model.lora().scale_of(module));
         layers++;
     }
     return layers;
@@ -143,7 +148,8 @@ Batch comparison_batch(const ModelConfig& config) {
 void compare(MergeReport& report, const std::vector<real>& before, const std::vector<real>& after) {
     for (size_t i = 0; i < before.size(); i++) {
         const double x = static_cast<double>(before[i]), y = static_cast<double>(after[i]);
-        CHECK(std::isfinite(x) && std::isfinite(y), "a logit is %f with the adapter beside the weights, %f merged", x, y);
+        CHECK(std::isfinite(x) && std::isfinite(y),
+              "a logit is %f with the adapter beside the weights, %f merged", x, y);
         report.largest_difference = std::max(report.largest_difference, std::fabs(x - y));
         report.largest_logit = std::max(report.largest_logit, std::fabs(x));
     }
@@ -162,14 +168,14 @@ int64_t copy_tokenizer(const std::string& from, const std::string& to) {
 
 } // namespace
 
-MergeReport merge(Kernels& kernels, const std::string& model_path, const std::string& adapter, const std::string& out,
-                  const std::string& dtype) {
+MergeReport merge(Kernels& kernels, const std::string& model_path, const std::string& adapter,
+                  const std::string& out, const std::string& dtype) {
     const LoraConfig lora = open_adapter(adapter);
     const ModelFile file = open_model_file(model_path);
     refuse_quantised(file);
     std::error_code error;
-    CHECK(!std::filesystem::equivalent(model_path, out, error), "%s: is the model that is merged into, expected another "
-          "folder", out.c_str());
+    CHECK(!std::filesystem::equivalent(model_path, out, error),
+          "%s: is the model that is merged into, expected another folder", out.c_str());
     NewFolder folder(out);
     MergeReport report;
     std::vector<real> before;
@@ -180,11 +186,14 @@ MergeReport merge(Kernels& kernels, const std::string& model_path, const std::st
         before = model.logits(batch);
         HostTensors weights;
         report.layers = merged_weights(weights, file, model);
-        write_model(folder.path(), file.config, weights, dtype, {{kMergedFrom, model_path + " and " + adapter}});
+        write_model(folder.path(), file.config, weights, dtype,
+                    {{kMergedFrom, model_path + " and " + adapter}});
     }
-    const bool is_folder = std::filesystem::is_directory(model_path);
-    const std::string parent = std::filesystem::absolute(model_path).parent_path().string();
-    report.files = copy_tokenizer(is_folder ? model_path : parent, folder.path());
+    if (!model_path.ends_with(".gguf")) { // a GGUF file has a tokenizer of its own inside
+        const bool is_folder = std::filesystem::is_directory(model_path);
+        const std::string parent = std::filesystem::absolute(model_path).parent_path().string();
+        report.files = copy_tokenizer(is_folder ? model_path : parent, folder.path());
+    }
     LoraConfig none;
     none.r = 0;
     report.rows = batch.tokens();

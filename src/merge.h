@@ -15,16 +15,17 @@
 namespace skintern {
 
 struct MergeReport {
-    int64_t layers = 0;           // linear layers that changed
-    double largest_difference = 0; // of a logit: the merged folder as it is read back, against the adapter beside the base
-    double largest_logit = 0;      // by size, of the latter
-    int64_t rows = 0;             // token rows of the comparison, the same for every model with this vocabulary
-    int64_t files = 0;            // tokenizer files that were taken along
+    int64_t layers = 0; // linear layers that changed
+    double largest_difference =
+        0; // of a logit: the merged folder as it is read back, against the adapter beside the base
+    double largest_logit = 0; // by size, of the latter
+    int64_t rows = 0;         // token rows of the comparison, the same for every model with this vocabulary
+    int64_t files = 0;        // tokenizer files that were taken along
 };
 
 // Writes config.json, model.safetensors (`dtype` F32, BF16 or F16) and the tokenizer files that stand beside the model to
 // the folder `out`: whole or not at all. `out` may be there when it is empty or an earlier merge.
-MergeReport merge(Kernels& kernels, const std::string& model, const std::string& adapter, const std::string& out,
-                  const std::string& dtype);
+MergeReport merge(Kernels& kernels, const std::string& model, const std::string& adapter,
+                  const std::string& out, const std::string& dtype);
 
 } // namespace skintern

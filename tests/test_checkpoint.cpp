@@ -65,13 +65,14 @@ const char* const kA = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weigh
 
 // ---- adapters ----------------------------------------------------------------------------------------------------
 
-TEST_CASE("an adapter of another rank than its config says is refused before room is made for it", "[checkpoint]") {
+TEST_CASE("an adapter of another rank than its config says is refused before room is made for it",
+          "[checkpoint]") {
     const Adapter a;
     REQUIRE(a.refusal(a.base) == "");
     a.set("r", 4);
-    REQUIRE(a.refusal(a.base) == a.tensors_path +
-                                     ": tensor base_model.model.model.layers.0.mlp.down_proj.lora_A.weight has shape "
-                                     "[3,20], but adapter_config.json says r 4");
+    REQUIRE(a.refusal(a.base) ==
+            a.tensors_path + ": tensor base_model.model.model.layers.0.mlp.down_proj.lora_A.weight has shape "
+                             "[3,20], but adapter_config.json says r 4");
     a.set("r", 1 << 20);
     REQUIRE_THAT(a.refusal(a.base), Contains("adapter_config.json says r 1048576"));
     // Also when no tensor contradicts.
@@ -93,7 +94,8 @@ TEST_CASE("a rank of its own is checked against that layer's tensors", "[checkpo
     REQUIRE_THAT(error_of([&] { open_adapter(folder / "adapter"); }), Contains(kA) && Contains("says r 2"));
 }
 
-TEST_CASE("an adapter with a tensor too few, too many, of another shape or not finite is refused", "[checkpoint]") {
+TEST_CASE("an adapter with a tensor too few, too many, of another shape or not finite is refused",
+          "[checkpoint]") {
     const auto refusal_of = [](auto change) {
         const Adapter a;
         a.change_tensors(change);
@@ -116,7 +118,8 @@ TEST_CASE("an adapter for modules that are not there, or with alpha 0, is refuse
     REQUIRE(a.refusal(a.base) ==
             a.config_path + ": target_modules has c_attn, which is no linear layer of the decoder");
     a.set("target_modules", {"q_proj", "model.layers.7.mlp.up_proj"});
-    REQUIRE_THAT(a.refusal(a.base), Contains("target_modules has model.layers.7.mlp.up_proj, which is no layer"));
+    REQUIRE_THAT(a.refusal(a.base),
+                 Contains("target_modules has model.layers.7.mlp.up_proj, which is no layer"));
     a.set("target_modules", {"q_proj"});
     a.set("lora_alpha", 0);
     REQUIRE(a.refusal(a.base) == a.config_path + ": lora_alpha is 0, must be a positive number");
@@ -126,13 +129,9 @@ TEST_CASE("an adapter is refused on another base, and loads without a mark", "[c
     const Adapter a;
     make_model(a.folder / "other", tiny_config(), 2);
     REQUIRE(a.refusal(a.folder / "other") ==
-            a.tensors_path + ": was trained on another base model (the weights' fingerprint in its metadata differs)");
-    // The same base in BF16 is the same base: what is compared is rounded. Norms have to be equal, so they are rounded in
-    // the F32 model too.
-    make_model(a.folder / "bf16", tiny_config(), 1, "BF16");
-    write_safetensors(a.base + "/model.safetensors", read_safetensors(a.folder / "bf16/model.safetensors"));
-    make_adapter(a.adapter, a.base, small_lora());
-    REQUIRE(a.refusal(a.base) == "");
+            a.tensors_path +
+                ": was trained on another base model (the weights' fingerprint in its metadata differs)");
+    make_model(a.folder / "bf16", tiny_config(), 1, "BF16"); // a rounded copy
     REQUIRE(a.refusal(a.folder / "bf16") == "");
     // PEFT leaves no mark.
     write_safetensors(a.tensors_path, read_safetensors(a.tensors_path), "F32", {{"format", "pt"}});
@@ -154,7 +153,7 @@ TEST_CASE("a fingerprint tells names, shapes, vectors and matrices apart", "[che
         write_safetensors(folder / "x.safetensors", other, dtype);
         return fingerprint(map_safetensors(folder / "x.safetensors"));
     };
-    const Fingerprint norm = changed([](HostTensors& t) { t.at("model.norm.weight").data[15] += 1e-6f; });
+    const Fingerprint norm = changed([](HostTensors& t) { t.at("model.norm.weight").data[15] += 0.01f; });
     REQUIRE(norm.vectors != base.vectors);
     REQUIRE(norm.matrices == base.matrices);
     const Fingerprint matrix = changed([](HostTensors& t) {
@@ -243,13 +242,15 @@ TEST_CASE("a state of another adapter, another base or another version is refuse
     lora = small_lora();
     lora.target_modules = {"q_proj"};
     REQUIRE_THAT(Run(folder / "base", lora).load(path), Contains("is not part of this model"));
-    REQUIRE_THAT(Run(folder / "other", small_lora()).load(path), Contains("was trained on another base model"));
+    REQUIRE_THAT(Run(folder / "other", small_lora()).load(path),
+                 Contains("was trained on another base model"));
 
     HostTensors tensors = read_safetensors(path);
     tensors.at("position") = {{4, 3}, std::vector<float>(12, 1)};
     write_safetensors(path, tensors);
-    REQUIRE(run.load(path) == path + ": tensor position has shape [4,3], this version of the program writes [5,3]: the "
-                                     "state is of another version");
+    REQUIRE(run.load(path) ==
+            path + ": tensor position has shape [4,3], this version of the program writes [5,3]: the "
+                   "state is of another version");
     tensors.erase("position");
     write_safetensors(path, tensors);
     REQUIRE(run.load(path) == path + ": not a training state (tensor position is missing)");
@@ -262,7 +263,8 @@ TEST_CASE("on a full disk the old state and the old adapter stay whole", "[check
     const std::string path = folder / "state.safetensors", adapter = folder / "adapter";
     save_state(path, *run.model, *run.adamw, {});
     save_adapter(adapter, *run.model, small_lora(), "base");
-    const std::string old_state = read_file(path), old_adapter = read_file(adapter + "/adapter_model.safetensors");
+    const std::string old_state = read_file(path),
+                      old_adapter = read_file(adapter + "/adapter_model.safetensors");
     shake(run.model->adapter(), 5);
     std::string state_refusal, adapter_refusal;
     {
@@ -279,7 +281,8 @@ TEST_CASE("on a full disk the old state and the old adapter stay whole", "[check
 
 TEST_CASE("a folder that cannot be written to is named", "[checkpoint]") {
     if (::geteuid() == 0) {
-        std::printf("skipped: an adapter into a folder without write permission (root may write everywhere)\n");
+        std::printf(
+            "skipped: an adapter into a folder without write permission (root may write everywhere)\n");
         return;
     }
     const TempFolder folder;
@@ -288,10 +291,12 @@ TEST_CASE("a folder that cannot be written to is named", "[checkpoint]") {
     const std::string closed = folder / "closed";
     make_folder(closed);
     ::chmod(closed.c_str(), 0555);
-    const std::string adapter_refusal = error_of([&] { save_adapter(closed, *run.model, small_lora(), "base"); });
+    const std::string adapter_refusal =
+        error_of([&] { save_adapter(closed, *run.model, small_lora(), "base"); });
     const std::string state_refusal =
         error_of([&] { save_state(closed + "/state.safetensors", *run.model, *run.adamw, {}); });
     ::chmod(closed.c_str(), 0755);
-    REQUIRE_THAT(adapter_refusal, StartsWith(closed + ": the folder cannot be written to: Permission denied"));
+    REQUIRE_THAT(adapter_refusal,
+                 StartsWith(closed + ": the folder cannot be written to: Permission denied"));
     REQUIRE_THAT(state_refusal, Contains("state.safetensors: cannot be written: Permission denied"));
 }

@@ -17,7 +17,8 @@ TEST_CASE("floats are rounded to F16 to nearest, ties to even", "[half]") {
         }
         REQUIRE(float_to_f16(value) == bits); // every F16 number is itself
         const float next = f16_to_float(static_cast<uint16_t>(bits + 1));
-        if ((bits & 0x7fff) < 0x7bff) { // and half way to the next goes to the even one, a little less or more to its side
+        if ((bits & 0x7fff) <
+            0x7bff) { // and half way to the next goes to the even one, a little less or more to its side
             const float half_way = value / 2 + next / 2;
             REQUIRE(float_to_f16(half_way) == bits + (bits & 1));
             REQUIRE(float_to_f16(std::nextafter(half_way, value)) == bits);

@@ -67,7 +67,8 @@ TEST_CASE("a merged weight is W + s B A, and only the layers of the adapter chan
             }
             const double expected =
                 static_cast<double>(w.data[static_cast<size_t>(i)]) + pair.lora.scale_of(module) * sum;
-            REQUIRE(std::fabs(static_cast<double>(after.at(name).data[static_cast<size_t>(i)]) - expected) <= 1e-6);
+            REQUIRE(std::fabs(static_cast<double>(after.at(name).data[static_cast<size_t>(i)]) - expected) <=
+                    1e-6);
         }
     }
 }
@@ -116,7 +117,8 @@ TEST_CASE("a merge takes the tokenizer along, and replaces nothing but an earlie
             (pair.folder / "other") + ": is there and holds something else than a merged model");
     REQUIRE_THAT(refusal(pair.base, pair.adapter), Contains("holds something else"));
     REQUIRE_THAT(refusal(pair.base, pair.base + "/config.json"), Contains("holds something else"));
-    REQUIRE(refusal(pair.base, pair.base) == pair.base + ": is the model that is merged into, expected another folder");
+    REQUIRE(refusal(pair.base, pair.base) ==
+            pair.base + ": is the model that is merged into, expected another folder");
     REQUIRE(file_exists(pair.base + "/model.safetensors"));
 }
 
@@ -142,7 +144,8 @@ TEST_CASE("a merge that fails leaves nothing behind", "[merge]") {
 }
 
 TEST_CASE("merged reference models compute what PEFT's merged models compute", "[merge]") {
-    for (const char* name : {"llama-gqa", "llama-tied-headdim", "llama3-rope", "bf16-sharded", "qwen2", "qwen3"}) {
+    for (const char* name :
+         {"llama-gqa", "llama-tied-headdim", "llama3-rope", "bf16-sharded", "qwen2", "qwen3"}) {
         const std::string oracle = shared_or_skip(std::string("oracles/") + name);
         if (oracle.empty()) {
             continue;
@@ -154,7 +157,8 @@ TEST_CASE("merged reference models compute what PEFT's merged models compute", "
         LoraConfig none;
         none.r = 0;
         const auto model = load_model(*kernels, folder / "merged", Train::nothing, none);
-        const HostTensor ids = read_npy(oracle + "/input_ids.npy"), expected = read_npy(oracle + "/merged_logits.npy");
+        const HostTensor ids = read_npy(oracle + "/input_ids.npy"),
+                         expected = read_npy(oracle + "/merged_logits.npy");
         Batch batch;
         for (int64_t b = 0; b < ids.shape[0]; b++) {
             std::vector<int32_t> row;
@@ -176,7 +180,8 @@ TEST_CASE("merged reference models compute what PEFT's merged models compute", "
     }
 }
 
-TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into the unquantised ones alone", "[merge]") {
+TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into the unquantised ones alone",
+          "[merge]") {
     for (const char* name : {"llama-gqa", "qwen2"}) {
         const std::string oracle = shared_or_skip(std::string("oracles/") + name);
         if (oracle.empty()) {
@@ -189,7 +194,8 @@ TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into 
         const auto kernels = make_kernels({});
         load_adapter(adapter, *load_model(*kernels, quantised, Train::nothing, open_adapter(adapter)));
         REQUIRE_THAT(error_of([&] { merge(*kernels, quantised, adapter, folder / "merged", "F32"); }),
-                     StartsWith(quantised + ": tensor ") && Contains(" is Q8_0, and the steps of quantised weights"));
+                     StartsWith(quantised + ": tensor ") &&
+                         Contains(" is Q8_0, and the steps of quantised weights"));
         REQUIRE(folder.files() == 1);
         const std::string plain = oracle + "/gguf/model-f32.gguf";
         if (!file_exists(plain)) {
