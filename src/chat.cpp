@@ -4,11 +4,14 @@
 // message. Which one is told by the special tokens of the vocabulary, and, where these are the same (Llama 2, TinyLlama),
 // by the markers that the template writes. From the template also comes the default system message.
 //
-//   ChatML (SmolLM2, Qwen2)  <|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n
-//   Llama 3                  <|begin_of_text|>[system's turn of 3.1 and later]<|start_header_id|>user<|end_header_id|>\n\n
-//                            U<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n       U without blanks around it
-//   Llama 2                  <s>[INST] U [/INST]                                                U without blanks around it
-//   TinyLlama                <|user|>\nU</s>\n<|assistant|>\n
+//   ChatML     <|im_start|>system\nS<|im_end|>\n<|im_start|>user\nU<|im_end|>\n<|im_start|>assistant\n
+//              (SmolLM2, Qwen2; S is the default system message of the template)
+//   Llama 3    <|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nU<|eot_id|>
+//              <|start_header_id|>assistant<|end_header_id|>\n\n, after BOS the system's turn of 3.1 and later
+//   Llama 2    <s>[INST] U [/INST]
+//   TinyLlama  <|user|>\nU</s>\n<|assistant|>\n
+//
+// Llama 2 and 3 take the white space around U away.
 
 #include "chat.h"
 
@@ -16,6 +19,7 @@
 #include <initializer_list>
 
 #include "check.h"
+#include "utf8.h"
 
 namespace skintern {
 
@@ -26,11 +30,19 @@ bool has_tokens(const Bpe& bpe, std::initializer_list<const char*> tokens) {
                        [&](const char* token) { return bpe.token_id(token) >= 0; });
 }
 
-// Jinja's filter trim: white space of ASCII; the templates are given text that has no other at its ends.
+// Jinja's trim and Python's strip: without the white space at both ends, U+001C to U+001F included.
 std::string trimmed(const std::string& text) {
-    constexpr const char* kBlanks = " \t\n\r\v\f";
-    const size_t begin = text.find_first_not_of(kBlanks);
-    return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin);
+    size_t begin = text.size();
+    size_t end = 0;
+    for (size_t pos = 0; pos < text.size();) {
+        const auto [code, size] = utf8_at(text, pos);
+        if (!is_white_space(code) && !(code >= 0x1c && code <= 0x1f)) {
+            begin = std::min(begin, pos);
+            end = pos + size;
+        }
+        pos += size;
+    }
+    return begin < end ? text.substr(begin, end - begin) : "";
 }
 
 // The system message that a ChatML template writes when there is none: the text, free of Jinja, between

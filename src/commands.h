@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels.h"
+#include "transformer.h"
 
 namespace skintern {
 
@@ -18,12 +19,24 @@ struct Common {
 };
 
 void add_common(CLI::App* sub, Common* common);
+// data/ beside the program, or in the working folder.
+std::string data_folder();
 std::unique_ptr<Kernels> open_kernels(const Common& common);
+
+struct ModelOptions : Common {
+    std::string model, adapter;
+};
+
+void add_model_options(CLI::App* sub, ModelOptions* o);
+// The model with its adapter where one is named, without gradients unless `train` says which.
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing);
 
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
-void add_model_commands(CLI::App& app); // train, eval, generate, logits, trace, flops, bench, check
+void add_merge_command(CLI::App& app);  // merge
+void add_model_commands(CLI::App& app); // train, generate, logits, trace, flops, bench, check
+void add_eval_commands(CLI::App& app);  // eval, score
 
 } // namespace skintern

@@ -1,5 +1,6 @@
 // commands_data.cpp — data, tokenizer, tokenize, inspect.
 #include <cstdio>
+#include <filesystem>
 #include <sstream>
 
 #include "bpe.h"
@@ -26,6 +27,15 @@ void add_common(CLI::App* sub, Common* common) {
         ->capture_default_str();
     sub->add_option("--seed", common->seed)->capture_default_str();
     sub->add_option("--config", common->config, "a TOML file with the same names");
+}
+
+std::string data_folder() {
+    std::error_code error;
+    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (!error && std::filesystem::exists(self.parent_path() / "data" / "templates")) {
+        return (self.parent_path() / "data").string();
+    }
+    return "data";
 }
 
 std::unique_ptr<Kernels> open_kernels(const Common& common) {

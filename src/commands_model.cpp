@@ -1,15 +1,15 @@
-// commands_model.cpp — train, eval, generate, logits, trace, flops: one model, one job.
+// commands_model.cpp — train, generate, logits, trace, flops: one model, one job.
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "batch.h"
+#include "benchmarks.h"
 #include "chat.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "commands.h"
-#include "evaluate.h"
 #include "files.h"
 #include "flops.h"
 #include "generate.h"
@@ -23,24 +23,17 @@
 
 namespace skintern {
 
-namespace {
-
-struct ModelOptions : Common {
-    std::string model, adapter;
-};
-
 void add_model_options(CLI::App* sub, ModelOptions* o) {
     add_common(sub, o);
     sub->add_option("--model", o->model, "a Hugging Face folder")->required();
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
 }
 
-// The model with its adapter where one is named, without gradients unless `train` says which.
-std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing) {
+std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train) {
     LoraConfig lora;
     lora.r = 0;
     if (!o.adapter.empty()) {
-        lora = read_lora_config(o.adapter + "/adapter_config.json");
+        lora = open_adapter(o.adapter);
     }
     auto model = load_model(kernels, o.model, train, lora);
     if (!o.adapter.empty()) {
@@ -48,6 +41,8 @@ std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o,
     }
     return model;
 }
+
+namespace {
 
 std::vector<int32_t> parse_ids(const std::string& text, const char* option) {
     std::string spaced = text;
@@ -68,11 +63,11 @@ std::vector<int32_t> parse_ids(const std::string& text, const char* option) {
 // ---- train ---------------------------------------------------------------------------------------------------------
 
 struct TrainOptions : ModelOptions {
-    std::string data, tokens, method = "std-cot", out, adapter_init, templates = "data/templates/default.json";
+    std::string data, tokens, method = "std-cot", out, adapter_init, templates = data_folder() + "/templates/default.json";
     LoraConfig lora;
     TrainConfig train;
     CurriculumConfig curriculum;
-    double epochs = 12;
+    double epochs = 12, lora_dropout = 0;
     int64_t steps = 0, cutoff_len = 2048;
     bool resume = false, no_shuffle = false;
 };
@@ -123,6 +118,7 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     const Method& method = method_by_name(o.method);
     CHECK(method.trained, "--method %s is not trained", method.name);
     const std::vector<Record> records = read_records(o.data);
+    check_trainable(records, o.data);
     PromptSettings settings;
     settings.templates = read_templates(o.templates);
     settings.bos = bpe.bos();
@@ -158,9 +154,13 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
 void run_train(const TrainOptions& o) {
     CHECK(o.data.empty() != o.tokens.empty(), "train needs either --data or --tokens");
     const auto kernels = open_kernels(o);
+    CHECK(o.lora_dropout == 0, "--lora-dropout is %g: this version trains without dropout, which is 0", o.lora_dropout);
     LoraConfig lora = o.lora;
+    if (lora.target_modules == std::vector<std::string>{"all-linear"}) {
+        lora.target_modules = linear_modules();
+    }
     if (!o.adapter_init.empty()) {
-        lora = read_lora_config(o.adapter_init + "/adapter_config.json");
+        lora = open_adapter(o.adapter_init);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
     Rng rng(o.seed, "adapter");
@@ -211,7 +211,15 @@ void add_train(CLI::App& app) {
     sub->add_flag("--no-shuffle", o->no_shuffle);
     sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_option("--lora-alpha", o->lora.alpha)->capture_default_str();
-    sub->add_option("--target-modules", o->lora.target_modules)->delimiter(',')->take_all();
+    sub->add_option("--lora-dropout", o->lora_dropout, "0: this version trains without dropout")->capture_default_str();
+    sub->add_flag("--use-rslora", o->lora.use_rslora, "scale by alpha / sqrt(r)");
+    sub->add_option("--target-modules", o->lora.target_modules, "names, or all-linear (the default)")
+        ->delimiter(',')
+        ->take_all();
+    sub->add_option("--exclude-modules", o->lora.exclude_modules, "names")->delimiter(',')->take_all();
+    sub->add_option("--layers-to-transform", o->lora.layers_to_transform, "numbers from 0; default all")
+        ->delimiter(',')
+        ->take_all();
     sub->add_option("--lr", o->train.adamw.lr)->capture_default_str();
     sub->add_option("--epochs", o->epochs)->capture_default_str();
     sub->add_option("--steps", o->steps, "updates; overrides --epochs")->capture_default_str();
@@ -232,40 +240,6 @@ void add_train(CLI::App& app) {
     sub->add_flag("--one-schedule", o->train.one_schedule);
     sub->add_option("--save-steps", o->train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
     sub->callback([o] { run_train(*o); });
-}
-
-// ---- eval ----------------------------------------------------------------------------------------------------------
-
-void add_eval(CLI::App& app) {
-    struct Options : ModelOptions {
-        std::string data, method = "std-cot", out, templates = "data/templates/default.json";
-        EvalConfig eval;
-        int64_t limit = 0;
-    };
-    auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("eval", "answer questions and score the answers");
-    add_model_options(sub, o.get());
-    sub->add_option("--data", o->data, "records, JSONL or a JSON list")->required();
-    sub->add_option("--method", o->method, "whose prompt")->capture_default_str();
-    sub->add_option("--out", o->out, "JSONL, a row a question")->required();
-    sub->add_option("--templates", o->templates)->capture_default_str();
-    sub->add_option("--batch-size", o->eval.batch_size)->check(CLI::Range(1, 4096))->capture_default_str();
-    sub->add_option("--max-new-tokens", o->eval.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
-    sub->add_option("--limit", o->limit, "first rows only; 0: all")->capture_default_str();
-    sub->callback([o] {
-        const auto kernels = open_kernels(*o);
-        const auto model = open_model(*kernels, *o);
-        const Bpe bpe = Bpe::load(o->model);
-        const std::vector<Record> records = read_records(o->data, o->limit);
-        o->eval.bos = bpe.bos();
-        o->eval.label = o->method;
-        const std::vector<std::string> prompts =
-            evaluation_prompts(method_by_name(o->method).in_evaluation, records, read_templates(o->templates));
-        const std::vector<EvalRow> rows = evaluate(*model, bpe, records, prompts, o->eval);
-        write_eval(o->out, rows);
-        std::printf("%lld of %zu correct (%.1f %%)\n", static_cast<long long>(count_correct(rows)), rows.size(),
-                    100.0 * static_cast<double>(count_correct(rows)) / static_cast<double>(rows.size()));
-    });
 }
 
 // ---- generate, logits, trace, flops ------------------------------------------------------------------------------------
@@ -454,7 +428,6 @@ void add_check(CLI::App& app) {
 
 void add_model_commands(CLI::App& app) {
     add_train(app);
-    add_eval(app);
     add_generate(app);
     add_logits(app);
     add_trace(app);

@@ -58,7 +58,8 @@ const Architecture& find_architecture(const std::string& name, const char* field
         }
         known += (known.empty() ? "" : ", ") + std::string(architecture.name);
     }
-    CHECK(false, "%s: %s is %s, computed here are %s", where.c_str(), field, shown(name).c_str(), known.c_str());
+    CHECK(false, "%s: %s is %s, computed here are %s", where.c_str(), field, shown(name).c_str(),
+          known.c_str());
 }
 
 // ---- reading config.json -----------------------------------------------------------------------------------------
@@ -86,11 +87,12 @@ void refuse_what_is_not_computed(const json& root, const std::string& path) {
     CHECK(number_or(root, "partial_rotary_factor", 1, path) == 1,
           "%s: partial_rotary_factor is not 1, which is not computed", path.c_str());
     if (const json* kinds = find_field(root, "layer_types")) {
-        CHECK(kinds->is_array(), "%s: layer_types is %s, expected an array", path.c_str(), kinds->type_name());
+        CHECK(kinds->is_array(), "%s: layer_types is %s, expected an array", path.c_str(),
+              kinds->type_name());
         for (const json& kind : *kinds) {
             const std::string& name = as_string(kind, "an entry of layer_types", path);
-            CHECK(name == "full_attention", "%s: layer_types has %s, only full_attention is computed", path.c_str(),
-                  shown(name).c_str());
+            CHECK(name == "full_attention", "%s: layer_types has %s, only full_attention is computed",
+                  path.c_str(), shown(name).c_str());
         }
     }
 }
@@ -100,13 +102,15 @@ void refuse_what_is_not_computed(const json& root, const std::string& path) {
 // only with use_sliding_window.
 void refuse_sliding_window(const json& root, const Architecture& architecture, int64_t max_positions,
                            const std::string& path) {
-    if (architecture.sliding_window == 0 || (root.contains("sliding_window") && root["sliding_window"].is_null())) {
+    if (architecture.sliding_window == 0 ||
+        (root.contains("sliding_window") && root["sliding_window"].is_null())) {
         return;
     }
     const int64_t window = int_or(root, "sliding_window", architecture.sliding_window, path);
     CHECK(window >= max_positions,
-          "%s: sliding_window is %lld%s, below max_position_embeddings %lld, which is not computed", path.c_str(),
-          static_cast<long long>(window), root.contains("sliding_window") ? "" : " (the field is missing)",
+          "%s: sliding_window is %lld%s, below max_position_embeddings %lld, which is not computed",
+          path.c_str(), static_cast<long long>(window),
+          root.contains("sliding_window") ? "" : " (the field is missing)",
           static_cast<long long>(max_positions));
 }
 
@@ -119,8 +123,8 @@ void read_biases_and_norms(ModelConfig& config, const json& root, const Architec
     config.qkv_bias = architecture.qkv_bias || attention_bias;
     config.o_bias = architecture.attention_bias && attention_bias;
     config.mlp_bias = bool_or(root, "mlp_bias", false, path);
-    CHECK(architecture.mlp_bias || !config.mlp_bias, "%s: mlp_bias is true, which %s does not have", path.c_str(),
-          architecture.name);
+    CHECK(architecture.mlp_bias || !config.mlp_bias, "%s: mlp_bias is true, which %s does not have",
+          path.c_str(), architecture.name);
     config.qk_norm = architecture.qk_norm;
 }
 
@@ -133,8 +137,8 @@ int64_t read_head_size(const ModelConfig& config, const json& root, const Archit
         return need_int(root, "head_dim", path);
     }
     CHECK(config.heads > 0 && config.channels % config.heads == 0,
-          "%s: there is no head_dim, and hidden_size %lld is no multiple of num_attention_heads %lld", path.c_str(),
-          static_cast<long long>(config.channels), static_cast<long long>(config.heads));
+          "%s: there is no head_dim, and hidden_size %lld is no multiple of num_attention_heads %lld",
+          path.c_str(), static_cast<long long>(config.channels), static_cast<long long>(config.heads));
     return config.channels / config.heads;
 }
 
@@ -293,11 +297,13 @@ namespace {
 
 // A GGUF file may hold a model that no config.json describes, as Llama with biases on q, k and v alone.
 void check_spelling(const ModelConfig& config, const Architecture& architecture, const std::string& path) {
-    const bool attention = architecture.attention_bias  ? config.qkv_bias == config.o_bias
-                           : config.qkv_bias == architecture.qkv_bias && !config.o_bias;
+    const bool attention = architecture.attention_bias
+                               ? config.qkv_bias == config.o_bias
+                               : config.qkv_bias == architecture.qkv_bias && !config.o_bias;
     CHECK(attention && (architecture.mlp_bias || !config.mlp_bias),
           "%s: %s with biases on%s%s%s has no spelling in config.json", path.c_str(), architecture.name,
-          config.qkv_bias ? " q, k, v" : "", config.o_bias ? " o" : "", config.mlp_bias ? " gate, up, down" : "");
+          config.qkv_bias ? " q, k, v" : "", config.o_bias ? " o" : "",
+          config.mlp_bias ? " gate, up, down" : "");
 }
 
 ordered_json rope_scaling_json(const ModelConfig::RopeScaling& rope) {

@@ -1,12 +1,14 @@
 // evaluate.cpp — see evaluate.h.
 #include "evaluate.h"
 
-#include <nlohmann/json.hpp>
+#include <algorithm>
+#include <chrono>
+#include <memory>
 
 #include "answer.h"
 #include "batch.h"
+#include "chat.h"
 #include "check.h"
-#include "files.h"
 #include "flops.h"
 #include "generate.h"
 #include "progress.h"
@@ -26,10 +28,25 @@ bool begins_question(const Bpe& bpe, const std::vector<int32_t>& ids) {
     return tail.find(kNewQuestion) != std::string::npos;
 }
 
+// Tokens a second so far, for the progress bar.
+class Rate {
+public:
+    std::string add(int64_t tokens) {
+        tokens_ += tokens;
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin_;
+        return format("%.0f tokens/s", static_cast<double>(tokens_) / std::max(seconds.count(), 1e-3));
+    }
+
+private:
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+    int64_t tokens_ = 0;
+};
+
 EvalRow judge_row(const Record& record, const std::string& generated, const EvalConfig& config) {
     EvalRow row;
     row.id = record.id;
     row.task_name = record.task_name;
+    row.benchmark = record.benchmark;
     row.split = record.split;
     row.coverage = record.coverage;
     row.question = record.instruction;
@@ -54,71 +71,58 @@ EvalRow judge_row(const Record& record, const std::string& generated, const Eval
 std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vector<Record>& records,
                               const std::vector<std::string>& prompts, const EvalConfig& config) {
     CHECK(records.size() == prompts.size(), "%zu records have %zu prompts", records.size(), prompts.size());
-    std::vector<std::vector<int32_t>> ids;
-    for (size_t i = 0; i < prompts.size(); i++) {
-        ids.push_back(make_question(bpe, config.bos, prompts[i]).ids);
-        const int64_t room = model.config().max_positions - static_cast<int64_t>(ids.back().size());
-        CHECK(room >= 1, "the prompt of question %s has %zu tokens, the model has %lld positions",
-              records[i].id.c_str(), ids.back().size(), static_cast<long long>(model.config().max_positions));
-    }
-    size_t longest = 0;
-    for (const std::vector<int32_t>& prompt : ids) {
-        longest = std::max(longest, prompt.size());
-    }
-    GenerateConfig generation;
-    generation.max_new_tokens =
-        std::min(config.max_new_tokens, model.config().max_positions - static_cast<int64_t>(longest));
-    generation.batch_size = config.batch_size;
-    generation.eos = bpe.eos();
-    generation.stop = [&](const std::vector<int32_t>& generated) { return begins_question(bpe, generated); };
+    std::vector<EvalRow> rows(records.size());
     std::unique_ptr<Progress> progress;
     if (!config.label.empty()) {
-        progress = std::make_unique<Progress>(config.label, static_cast<int64_t>(records.size()), "questions");
-        generation.done = [&, n = int64_t{0}](int64_t, const Generation&) mutable { progress->update(++n); };
+        const int64_t total = config.answered + static_cast<int64_t>(records.size());
+        progress = std::make_unique<Progress>(config.label, total, "questions");
+        progress->skip(config.answered);
     }
-    const std::vector<Generation> generations = generate(model, ids, generation);
+    Rate rate;
+    int64_t finished = config.answered;
+    const auto finish = [&](size_t i, const std::string& generated, int64_t prompt_tokens, int64_t new_tokens) {
+        rows[i] = judge_row(records[i], generated, config);
+        rows[i].prompt_tokens = prompt_tokens;
+        rows[i].new_tokens = new_tokens;
+        // The full count, whatever the cache saved: what the question costs alone.
+        rows[i].flops = new_tokens == 0 ? 0 : question_flops(model.config(), prompt_tokens, new_tokens).total();
+        if (config.on_row) {
+            config.on_row(rows[i]);
+        }
+        if (progress != nullptr) {
+            progress->update(++finished, rate.add(new_tokens));
+        }
+    };
 
-    std::vector<EvalRow> rows;
-    for (size_t i = 0; i < records.size(); i++) {
-        const Generation& g = generations[i];
-        rows.push_back(judge_row(records[i], bpe.decode(g.ids), config));
-        rows.back().prompt_tokens = static_cast<int64_t>(ids[i].size());
-        rows.back().new_tokens = g.steps;
-        rows.back().flops = question_flops(model.config(), rows.back().prompt_tokens, g.steps).total();
+    std::vector<std::vector<int32_t>> asked; // prompts that fit
+    std::vector<size_t> row_of;              // of each of them
+    for (size_t i = 0; i < prompts.size(); i++) {
+        std::vector<int32_t> ids = config.chat ? bpe.encode(apply_chat(bpe, prompts[i]), true)
+                                               : make_question(bpe, config.bos, prompts[i]).ids;
+        const int64_t size = static_cast<int64_t>(ids.size());
+        if (size >= model.config().max_positions) {
+            say(format("%s: the prompt has %lld tokens, the model %lld positions: counted as wrong",
+                       records[i].id.c_str(), static_cast<long long>(size),
+                       static_cast<long long>(model.config().max_positions)));
+            finish(i, "", size, 0);
+            continue;
+        }
+        asked.push_back(std::move(ids));
+        row_of.push_back(i);
     }
+    GenerateConfig generation;
+    generation.max_new_tokens = config.max_new_tokens;
+    generation.max_positions = model.config().max_positions;
+    generation.batch_size = config.batch_size;
+    generation.cache_bytes = config.cache_bytes;
+    generation.eos = bpe.eos();
+    generation.stop = [&](const std::vector<int32_t>& generated) { return begins_question(bpe, generated); };
+    generation.done = [&](int64_t a, const Generation& g) {
+        const size_t n = static_cast<size_t>(a);
+        finish(row_of[n], bpe.decode(g.ids), static_cast<int64_t>(asked[n].size()), g.steps);
+    };
+    generate(model, asked, generation);
     return rows;
-}
-
-void write_eval(const std::string& path, const std::vector<EvalRow>& rows) {
-    std::string out;
-    for (const EvalRow& r : rows) {
-        const nlohmann::ordered_json row = {{"id", r.id},
-                                            {"task_name", r.task_name},
-                                            {"split", r.split},
-                                            {"coverage", r.coverage},
-                                            {"prompt_tokens", r.prompt_tokens},
-                                            {"new_tokens", r.new_tokens},
-                                            {"flops", r.flops},
-                                            {"question", r.question},
-                                            {"gold", r.gold},
-                                            {"generated", r.generated},
-                                            {"correct", r.correct},
-                                            {"strict", r.strict},
-                                            {"readable", r.readable},
-                                            {"facts_needed", r.facts_needed},
-                                            {"facts_found", r.facts_found}};
-        // A model may stop in the middle of a character: what is not UTF-8 is shown as U+FFFD.
-        out += row.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-    }
-    write_file(path, out);
-}
-
-int64_t count_correct(const std::vector<EvalRow>& rows) {
-    int64_t correct = 0;
-    for (const EvalRow& row : rows) {
-        correct += row.correct;
-    }
-    return correct;
 }
 
 double mean_nll(Transformer& model, const std::vector<Sample>& samples) {

@@ -1,11 +1,13 @@
 // evaluate.h — asking a model questions and judging what it says; measuring what it finds likely.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "bpe.h"
+#include "eval_rows.h"
 #include "prompt.h"
 #include "task.h"
 #include "transformer.h"
@@ -15,31 +17,19 @@ namespace skintern {
 struct EvalConfig {
     int64_t max_new_tokens = 1024;
     int64_t batch_size = 64;
+    int64_t cache_bytes = int64_t{2} << 30; // bound of the key/value cache, see generate.h
     int32_t bos = -1;
+    bool chat = false;                      // prompts stand between the model's own turn markers, see chat.h
     std::map<std::string, std::string> fact_sentences; // fact id -> its sentence, where facts are known
     std::string label;                                 // for the progress bar; empty: none is shown
+    int64_t answered = 0;                              // questions answered before, which the progress bar counts
+    std::function<void(const EvalRow&)> on_row;        // told of each question as it is finished
 };
 
-// One answered question, as it stands in eval/<split>.jsonl.
-struct EvalRow {
-    std::string id, task_name, split, coverage;
-    int64_t prompt_tokens = 0;
-    int64_t new_tokens = 0; // EOS included
-    int64_t flops = 0;      // of prompt and new tokens, see flops.h
-    std::string question, gold, generated;
-    bool correct = false, strict = false, readable = false;
-    int64_t facts_needed = 0;
-    int64_t facts_found = 0; // of those, whose sentence stands in the generated text
-};
-
-// Greedy answers to `prompts` (one a record), judged by answer.h.
+// Greedy answers to `prompts` (one a record), judged by answer.h; in the order of the records. A prompt that leaves no
+// room for an answer in the model's positions is never cut: its answer is empty and wrong, and the user is told.
 std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vector<Record>& records,
                               const std::vector<std::string>& prompts, const EvalConfig& config);
-
-// JSONL, whole or not at all.
-void write_eval(const std::string& path, const std::vector<EvalRow>& rows);
-
-int64_t count_correct(const std::vector<EvalRow>& rows);
 
 // Mean cross-entropy in nats of a target token (EOS included) of the samples.
 double mean_nll(Transformer& model, const std::vector<Sample>& samples);

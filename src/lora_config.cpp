@@ -62,7 +62,9 @@ bool LoraConfig::applies_to(const std::string& module, int64_t layer) const {
             std::count(layers_to_transform.begin(), layers_to_transform.end(), layer) > 0);
 }
 
-int64_t LoraConfig::rank_of(const std::string& module) const { return pattern_or(rank_pattern, module, r); }
+int64_t LoraConfig::rank_of(const std::string& module) const {
+    return pattern_or(rank_pattern, module, r);
+}
 
 double LoraConfig::scale_of(const std::string& module) const {
     const double rank = static_cast<double>(rank_of(module));
@@ -87,8 +89,8 @@ void check_rank(const std::string& where, const std::string& field, int64_t r) {
 }
 
 void check_alpha(const std::string& where, const std::string& field, double alpha) {
-    CHECK(alpha > 0 && std::isfinite(alpha), "%s: %s is %g, must be a positive number", where.c_str(), field.c_str(),
-          alpha);
+    CHECK(alpha > 0 && std::isfinite(alpha), "%s: %s is %g, must be a positive number", where.c_str(),
+          field.c_str(), alpha);
 }
 
 // A letter of a regular expression in a name would mean something else to PEFT.
@@ -96,7 +98,8 @@ void check_name(const std::string& where, const char* field, const std::string& 
     const bool plain = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
         return std::isalnum(c) != 0 || c == '_' || c == '.';
     });
-    CHECK(plain, "%s: %s has \"%s\", expected the name of a module", where.c_str(), field, shown(name).c_str());
+    CHECK(plain, "%s: %s has \"%s\", expected the name of a module", where.c_str(), field,
+          shown(name).c_str());
 }
 
 void check_targets(const LoraConfig& config, const std::string& where) {
@@ -104,7 +107,8 @@ void check_targets(const LoraConfig& config, const std::string& where) {
     for (const std::string& name : config.target_modules) {
         const std::string last = name.substr(name.rfind('.') + 1); // npos + 1 is 0
         CHECK(std::count(linear_modules().begin(), linear_modules().end(), last) > 0,
-              "%s: target_modules has %s, which is no linear layer of the decoder", where.c_str(), shown(name).c_str());
+              "%s: target_modules has %s, which is no linear layer of the decoder", where.c_str(),
+              shown(name).c_str());
         check_name(where, "target_modules", name);
         CHECK(std::count(config.target_modules.begin(), config.target_modules.end(), name) == 1,
               "%s: target_modules has %s twice", where.c_str(), name.c_str());
@@ -117,8 +121,9 @@ void check_pattern(const std::string& where, const char* field, const std::map<s
     for (const auto& [name, value] : pattern) {
         check_name(where, field, name);
         for (const auto& [other, ignored] : pattern) {
-            CHECK(&other == &name || !stands_for(other, name), "%s: %s has %s and %s, which stand for the same module",
-                  where.c_str(), field, name.c_str(), other.c_str());
+            CHECK(&other == &name || !stands_for(other, name),
+                  "%s: %s has %s and %s, which stand for the same module", where.c_str(), field, name.c_str(),
+                  other.c_str());
         }
     }
 }
@@ -133,8 +138,9 @@ void validate(const LoraConfig& config, const std::string& where) {
         check_name(where, "exclude_modules", name);
     }
     for (const int64_t layer : config.layers_to_transform) {
-        CHECK(layer >= 0 && layer <= kMaxLayer, "%s: layers_to_transform has %lld, must be between 0 and %lld",
-              where.c_str(), static_cast<long long>(layer), static_cast<long long>(kMaxLayer));
+        CHECK(layer >= 0 && layer <= kMaxLayer,
+              "%s: layers_to_transform has %lld, must be between 0 and %lld", where.c_str(),
+              static_cast<long long>(layer), static_cast<long long>(kMaxLayer));
     }
     check_pattern(where, "rank_pattern", config.rank_pattern);
     for (const auto& [name, rank] : config.rank_pattern) {
@@ -152,11 +158,21 @@ namespace {
 
 // Fields of PEFT that change what an adapter computes, or where it sits, in ways not computed here. Each must be absent,
 // null, false, or empty.
-const char* const kAdapterFieldsUnset[] = {
-    "use_dora",         "modules_to_save",         "fan_in_fan_out",          "lora_bias",    "use_qalora",
-    "use_bdlora",       "layer_replication",       "target_parameters",       "arrow_config", "kasa_config",
-    "megatron_config",  "trainable_token_indices", "alora_invocation_tokens", "velora_config",
-    "monteclora_config"};
+const char* const kAdapterFieldsUnset[] = {"use_dora",
+                                           "modules_to_save",
+                                           "fan_in_fan_out",
+                                           "lora_bias",
+                                           "use_qalora",
+                                           "use_bdlora",
+                                           "layer_replication",
+                                           "target_parameters",
+                                           "arrow_config",
+                                           "kasa_config",
+                                           "megatron_config",
+                                           "trainable_token_indices",
+                                           "alora_invocation_tokens",
+                                           "velora_config",
+                                           "monteclora_config"};
 
 bool is_unset(const json& value) {
     return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
@@ -194,7 +210,8 @@ std::vector<std::string> read_target_modules(const json& root, const std::string
     const std::vector<std::string>& known = linear_modules();
     if (value.is_string()) {
         std::string text = value.get<std::string>();
-        std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+        std::transform(text.begin(), text.end(), text.begin(),
+                       [](unsigned char c) { return std::tolower(c); });
         if (text == "all-linear") {
             return known;
         }
@@ -211,7 +228,8 @@ std::vector<int64_t> read_layers(const json& root, const std::string& path) {
     const json* pattern = find_field(root, "layers_pattern");
     const bool usual = pattern == nullptr || is_unset(*pattern) || *pattern == "" || *pattern == "layers" ||
                        *pattern == json::array({"layers"});
-    CHECK(usual, "%s: layers_pattern is %s, computed is \"layers\"", path.c_str(), shown(pattern->dump()).c_str());
+    CHECK(usual, "%s: layers_pattern is %s, computed is \"layers\"", path.c_str(),
+          shown(pattern->dump()).c_str());
     const json* layers = find_field(root, "layers_to_transform");
     std::vector<int64_t> indices;
     if (layers != nullptr && layers->is_array()) {
@@ -222,7 +240,8 @@ std::vector<int64_t> read_layers(const json& root, const std::string& path) {
         indices.push_back(as_int(*layers, "layers_to_transform", path));
     }
     CHECK(indices.empty() || !root["target_modules"].is_string(),
-          "%s: layers_to_transform with target_modules \"all-linear\" is not computed (PEFT refuses it)", path.c_str());
+          "%s: layers_to_transform with target_modules \"all-linear\" is not computed (PEFT refuses it)",
+          path.c_str());
     return indices;
 }
 
@@ -249,13 +268,14 @@ LoraConfig read_lora_config(const std::string& path) {
     const std::string type = as_string(need_field(root, "peft_type", path), "peft_type", path);
     CHECK(type == "LORA", "%s: peft_type is %s, only LORA is computed", path.c_str(), shown(type).c_str());
     const std::string task = string_or(root, "task_type", "CAUSAL_LM", path);
-    CHECK(task == "CAUSAL_LM", "%s: task_type is %s, only CAUSAL_LM is computed", path.c_str(), shown(task).c_str());
+    CHECK(task == "CAUSAL_LM", "%s: task_type is %s, only CAUSAL_LM is computed", path.c_str(),
+          shown(task).c_str());
     const std::string bias = string_or(root, "bias", "none", path);
     CHECK(bias == "none", "%s: bias is %s, only none is computed", path.c_str(), shown(bias).c_str());
     for (const char* field : kAdapterFieldsUnset) {
         const json* value = find_field(root, field);
-        CHECK(value == nullptr || is_unset(*value), "%s: %s is %s, which is not computed", path.c_str(), field,
-              shown(value->dump()).c_str());
+        CHECK(value == nullptr || is_unset(*value), "%s: %s is %s, which is not computed", path.c_str(),
+              field, shown(value->dump()).c_str());
     }
     check_initialisation(root, path);
     LoraConfig config;
@@ -315,7 +335,8 @@ void write_lora_config(const std::string& path, const LoraConfig& config, const 
     for (const auto& [name, alpha] : config.alpha_pattern) {
         root["alpha_pattern"][name] = alpha_json(alpha);
     }
-    root["layers_pattern"] = config.layers_to_transform.empty() ? ordered_json(nullptr) : ordered_json("layers");
+    root["layers_pattern"] =
+        config.layers_to_transform.empty() ? ordered_json(nullptr) : ordered_json("layers");
     root["layers_to_transform"] = list_or_null(config.layers_to_transform);
     root["revision"] = nullptr;
     write_file(path, dump_json(root, path, 2) + "\n");

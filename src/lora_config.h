@@ -23,7 +23,7 @@ struct LoraConfig {
     bool use_rslora = false;
     std::vector<std::string> target_modules = linear_modules();
     std::vector<std::string> exclude_modules;
-    std::vector<int64_t> layers_to_transform;    // empty: all; does not count for a target that is a full name
+    std::vector<int64_t> layers_to_transform; // empty: all; does not count for a target that is a full name
     std::map<std::string, int64_t> rank_pattern; // r of the layers of that name
     std::map<std::string, double> alpha_pattern; // alpha of the layers of that name
 

@@ -2,7 +2,10 @@
 //
 // Exit status: 0 done, 1 failed, 2 wrong usage. Results on stdout, progress on stderr. The long options are also the
 // names of a --config file (TOML); what the command line says comes after it and wins.
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -16,16 +19,6 @@
 namespace skintern {
 
 namespace {
-
-// data/ beside the program, or in the working folder.
-std::string data_folder() {
-    std::error_code error;
-    const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-    if (!error && std::filesystem::exists(self.parent_path() / "data" / "templates")) {
-        return (self.parent_path() / "data").string();
-    }
-    return "data";
-}
 
 // ---- reproduce -----------------------------------------------------------------------------------------------------
 
@@ -137,12 +130,23 @@ void add_config_arguments(std::vector<std::string>& args) {
     args.insert(args.begin() + 1, from_file.begin(), from_file.end());
 }
 
+// A thread that waits for the others spins, by default for milliseconds, and with a busy neighbour that is what the
+// processor is busy with: training beside other work ran at a third of its speed. libgomp reads how long it may spin when
+// it is loaded, so the program sets it (to some microseconds) and begins once more.
+void limit_spinning(char** argv) {
+    if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
+        setenv("GOMP_SPINCOUNT", "500", 0);
+        execv("/proc/self/exe", argv); // where that is not possible, it goes on as it is
+    }
+}
+
 } // namespace
 
 } // namespace skintern
 
 int main(int argc, char** argv) {
     using namespace skintern;
+    limit_spinning(argv);
     CLI::App app("skintern: SKIntern (arXiv 2409.13183) from scratch");
     app.require_subcommand(1);
     // Options without a subcommand are those of reproduce.
@@ -156,6 +160,8 @@ int main(int argc, char** argv) {
         add_reproduce(app, value_of(args, "--preset", "tiny"));
         add_data_commands(app);
         add_model_commands(app);
+        add_merge_command(app);
+        add_eval_commands(app);
         add_report(app);
         std::reverse(args.begin(), args.end()); // CLI11 takes them from the back
         app.parse(args);

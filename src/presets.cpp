@@ -44,7 +44,7 @@ ReproduceConfig smollm2_preset() {
     config.train.save_steps = 20;
     config.epochs = 4;
     config.max_new_tokens = 256;
-    config.curve_rows = 2;
+    config.curve_rows = 1;
     config.meter_readings = 6;
     return config;
 }

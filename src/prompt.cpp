@@ -88,17 +88,28 @@ Templates read_templates(const std::string& path) {
         CHECK(false, "%s: not valid JSON (%s)", path.c_str(), e.what());
     }
     CHECK(json.is_object(), "%s: not a JSON object", path.c_str());
+    CHECK(!json.contains("tasks") || json["tasks"].is_object(), "%s: field tasks is not an object", path.c_str());
     const auto text = [&](const char* field) {
         CHECK(json.contains(field) && json[field].is_string(), "%s: field %s is missing or not a text", path.c_str(),
               field);
         return json[field].get<std::string>();
     };
-    return {text("instruction"), text("format"), text("lead"), text("world")};
+    Templates templates = {text("instruction"), text("format"), text("lead"), text("world"), {}};
+    const nlohmann::json tasks = json.value("tasks", nlohmann::json::object());
+    for (const auto& [task, description] : tasks.items()) {
+        CHECK(description.is_string(), "%s: the description of task %s is not a text", path.c_str(), task.c_str());
+        templates.tasks[task] = description.get<std::string>();
+    }
+    return templates;
 }
 
 std::string make_prompt(const Templates& templates, const Record& record, const Context& context) {
     const std::string& instruction = record.prefix_prompt.empty() ? templates.instruction : record.prefix_prompt;
-    std::string prompt = join_spaced({instruction, record.task_description, templates.format});
+    const auto described = templates.tasks.find(record.task_name);
+    const std::string& description = !record.task_description.empty() || described == templates.tasks.end()
+                                         ? record.task_description
+                                         : described->second;
+    std::string prompt = join_spaced({instruction, description, templates.format});
     if (!context.knowledge.empty()) {
         prompt += "\n\n" + (context.retrieved ? templates.world : templates.lead) + "\n" + context.knowledge;
     }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct Templates {
     std::string format;      // FMT, asks for the mark at the end
     std::string lead;        // LEAD, introduces the teacher's summary
     std::string world;       // WORLD, introduces retrieved passages
+    std::map<std::string, std::string> tasks = {}; // T of a task whose records have none, as those of published files
 };
 
 Templates read_templates(const std::string& path);

@@ -21,6 +21,7 @@
 
 #include "check.h"
 #include "files.h"
+#include "half.h"
 #include "strict_json.h"
 
 namespace skintern {
@@ -37,16 +38,6 @@ struct Entry {
     uint64_t begin = 0; // bytes, from the start of the data
     uint64_t end = 0;
 };
-
-// BF16 is the upper half of an F32. Round to nearest, ties to even. A NaN stays a NaN: adding the rounding term
-// to its mantissa could make it infinite.
-uint16_t float_to_bf16(float value) {
-    const uint32_t bits = std::bit_cast<uint32_t>(value);
-    if (std::isnan(value)) {
-        return static_cast<uint16_t>((bits >> 16) | 0x40);
-    }
-    return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
 
 // ---- the header
 // ----------------------------------------------------------------------------------------------------
@@ -92,6 +83,23 @@ Entry parse_entry(const std::string& name, const nlohmann::json& value, const st
     return entry;
 }
 
+// The JSON of the header; `data` becomes the bytes behind it.
+nlohmann::json parse_header(std::string_view file, const std::string& path, std::string_view* data) {
+    CHECK(file.size() >= 8, "%s: has %zu bytes, too short for the header length of safetensors", path.c_str(),
+          file.size());
+    uint64_t header_size = 0;
+    std::memcpy(&header_size, file.data(), sizeof(header_size));
+    CHECK(header_size <= kMaxHeader, "%s: header length is %llu bytes, more than the limit of %llu",
+          path.c_str(), static_cast<unsigned long long>(header_size),
+          static_cast<unsigned long long>(kMaxHeader));
+    CHECK(header_size <= file.size() - 8, "%s: header length is %llu bytes, but only %zu follow",
+          path.c_str(), static_cast<unsigned long long>(header_size), file.size() - 8);
+    const std::string header(file.substr(8, header_size));
+    CHECK(header.starts_with('{'), "%s: the header does not begin with {", path.c_str());
+    *data = file.substr(8 + header_size);
+    return parse_json(header, path + ": header");
+}
+
 void check_metadata(const nlohmann::json& metadata, const std::string& path) {
     as_object(metadata, "__metadata__", path);
     for (const auto& [key, value] : metadata.items()) {
@@ -131,20 +139,8 @@ void check_tiling(std::vector<Entry>& entries, uint64_t data_size, const std::st
 
 std::vector<StoredTensor> parse_safetensors(std::string_view file, const std::string& path,
                                             const std::shared_ptr<const void>& owner) {
-    CHECK(file.size() >= 8, "%s: has %zu bytes, too short for the header length of safetensors", path.c_str(),
-          file.size());
-    uint64_t header_size = 0;
-    std::memcpy(&header_size, file.data(), sizeof(header_size));
-    CHECK(header_size <= kMaxHeader, "%s: header length is %llu bytes, more than the limit of %llu",
-          path.c_str(), static_cast<unsigned long long>(header_size),
-          static_cast<unsigned long long>(kMaxHeader));
-    CHECK(header_size <= file.size() - 8, "%s: header length is %llu bytes, but only %zu follow",
-          path.c_str(), static_cast<unsigned long long>(header_size), file.size() - 8);
-    const std::string header(file.substr(8, header_size));
-    CHECK(header.starts_with('{'), "%s: the header does not begin with {", path.c_str());
-    const nlohmann::json root = parse_json(header, path + ": header");
-    const std::string_view data = file.substr(8 + header_size);
-
+    std::string_view data;
+    const nlohmann::json root = parse_header(file, path, &data);
     std::vector<Entry> entries;
     for (const auto& [name, value] : root.items()) {
         if (name == "__metadata__") {
@@ -173,10 +169,22 @@ HostTensors read_safetensors(const std::string& path) {
     return tensors;
 }
 
+std::map<std::string, std::string> read_metadata(const std::string& path) {
+    const std::string file = read_file(path);
+    std::string_view data;
+    const nlohmann::json root = parse_header(file, path, &data);
+    const nlohmann::json* metadata = find_field(root, "__metadata__");
+    if (metadata == nullptr) {
+        return {};
+    }
+    check_metadata(*metadata, path);
+    return metadata->get<std::map<std::string, std::string>>();
+}
+
 void write_safetensors(const std::string& path, const HostTensors& tensors, const std::string& dtype,
                        const std::map<std::string, std::string>& metadata) {
-    CHECK(dtype == "F32" || dtype == "BF16", "%s: dtype to write is %s, expected F32 or BF16", path.c_str(),
-          dtype.c_str());
+    CHECK(dtype == "F32" || dtype == "BF16" || dtype == "F16", "%s: dtype to write is %s, expected F32, BF16 or F16",
+          path.c_str(), dtype.c_str());
     const size_t element_size = dtype == "F32" ? 4 : 2;
     nlohmann::json root = nlohmann::json::object();
     if (!metadata.empty()) {
@@ -205,7 +213,9 @@ void write_safetensors(const std::string& path, const HostTensors& tensors, cons
             if (dtype == "F32") {
                 std::memcpy(out, &value, 4);
             } else {
-                const uint16_t bits = float_to_bf16(value);
+                CHECK(dtype == "BF16" || !(std::fabs(value) >= 65520), "%s: tensor \"%s\" holds %g, too large for F16",
+                      path.c_str(), shown(name).c_str(), static_cast<double>(value));
+                const uint16_t bits = dtype == "BF16" ? float_to_bf16(value) : float_to_f16(value);
                 std::memcpy(out, &bits, 2);
             }
             out += element_size;

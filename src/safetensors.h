@@ -2,7 +2,7 @@
 //
 // Read: F32, F16, BF16, as they lie (parse_safetensors) or widened to float (read_safetensors). Everything in the header
 // is checked before it is used: lengths by subtraction, products without overflow, offsets against the file, no holes, no
-// overlaps, no duplicate names. Written: F32, or BF16 rounded to nearest even.
+// overlaps, no duplicate names. Written: F32, or BF16 or F16 rounded to nearest even.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +38,10 @@ std::vector<StoredTensor> parse_safetensors(std::string_view file, const std::st
 // Copies, as floats: for adapters and states, which are trained.
 HostTensors read_safetensors(const std::string& path);
 
-// `dtype` F32 or BF16. Whole or not at all. `metadata` becomes __metadata__.
+// The texts of __metadata__; empty when there is none.
+std::map<std::string, std::string> read_metadata(const std::string& path);
+
+// `dtype` F32, BF16 or F16; a number that F16 cannot hold is an error. Whole or not at all. `metadata` becomes __metadata__.
 void write_safetensors(const std::string& path, const HostTensors& tensors, const std::string& dtype = "F32",
                        const std::map<std::string, std::string>& metadata = {});
 

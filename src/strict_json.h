@@ -174,6 +174,13 @@ inline const std::string& as_string(const nlohmann::json& value, const std::stri
     return value.get_ref<const std::string&>();
 }
 
+// A NUL (written \u0000) would end the text early in anything that takes a C string, a tokenizer's table or a printf.
+inline const std::string& as_text(const nlohmann::json& value, const std::string& field, const std::string& where) {
+    const std::string& text = as_string(value, field, where);
+    CHECK(text.find('\0') == std::string::npos, "%s: %s holds a NUL character", where.c_str(), field.c_str());
+    return text;
+}
+
 inline bool as_bool(const nlohmann::json& value, const std::string& field, const std::string& where) {
     CHECK(value.is_boolean(), "%s: %s is %s, expected true or false", where.c_str(), field.c_str(),
           value.type_name());

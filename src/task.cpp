@@ -7,16 +7,19 @@
 //   summary  missing, but one of its parts is there: the parts, joined by a newline;
 //   id       missing in a file: "row 12", from the record's place, so that every record of a file has an id
 //   of its own.
-// Fields that are not known are ignored. Everything else that is odd is an error with file, line and field.
+// Rows of a published benchmark become records as benchmarks.h says. Fields that are not known are ignored. Everything else that is odd is an error with file, line and field.
 #include "task.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "benchmarks.h"
 #include "check.h"
 #include "files.h"
+#include "progress.h"
 #include "strict_json.h"
 
 namespace skintern {
@@ -65,13 +68,6 @@ std::string summarydec_name(size_t index) {
 
 bool is_blank(std::string_view text) {
     return text.find_first_not_of(kSpaces) == std::string_view::npos;
-}
-
-// A NUL would end the text early in anything that takes a C string, a tokenizer's table or a printf.
-const std::string& as_text(const json& value, const std::string& field, const std::string& where) {
-    const std::string& text = as_string(value, field, where);
-    CHECK(text.find('\0') == std::string::npos, "%s: %s holds a NUL character", where.c_str(), field.c_str());
-    return text;
 }
 
 std::string text_or_empty(const json& object, const std::string& field, const std::string& where) {
@@ -152,41 +148,57 @@ private:
     std::unordered_map<std::string, std::string> seen_; // id -> where it stood
 };
 
-std::vector<Record> read_list(const std::string& text, const std::string& path, size_t limit) {
-    const json root = parse_json(text, path);
-    std::vector<Record> records;
-    Ids ids;
-    for (const json& element : root) {
-        if (records.size() == limit) {
-            break;
+// Calls row(object, where, number) for each row of a file, until it says that there are enough.
+template <typename Row>
+void for_each_element(const json& list, const std::string& path, const char* what, Row row) {
+    size_t number = 0;
+    for (const json& element : list) {
+        ++number;
+        if (!row(element, format("%s: %s %zu", path.c_str(), what, number), number)) {
+            return;
         }
-        const std::string where = format("%s: element %zu", path.c_str(), records.size() + 1);
-        records.push_back(record_from_object(element, where));
-        ids.add(records.back(), records.size(), where);
     }
-    return records;
 }
 
-std::vector<Record> read_lines(const std::string& text, const std::string& path, size_t limit) {
-    std::vector<Record> records;
-    Ids ids;
-    size_t line_number = 0;
-    for (size_t at = 0; at < text.size() && records.size() < limit;) {
+template <typename Row>
+void for_each_line(const std::string& text, const std::string& path, Row row) {
+    size_t number = 0;
+    for (size_t at = 0; at < text.size();) {
         const size_t end = std::min(text.find('\n', at), text.size());
         const std::string line = text.substr(at, end - at);
         at = end + 1;
-        ++line_number;
+        ++number;
         if (is_blank(line)) {
             continue; // an empty last line, or one between groups of records
         }
-        const std::string where = format("%s:%zu", path.c_str(), line_number);
+        const std::string where = format("%s:%zu", path.c_str(), number);
         // The last line has no newline: if it is no JSON either, the file was probably cut.
         const std::string cut =
             end == text.size() ? " (the last line, without a newline: is the file cut?)" : "";
-        records.push_back(record_from_object(parse_json(line, where + cut), where));
-        ids.add(records.back(), line_number, where);
+        if (!row(parse_json(line, where + cut), where, number)) {
+            return;
+        }
     }
-    return records;
+}
+
+// A list, a document of BIG-Bench Hard, or lines.
+template <typename Row>
+void for_each_row(const std::string& text, const std::string& path, Row row) {
+    if (text[text.find_first_not_of(kSpaces)] == '[') {
+        for_each_element(parse_json(text, path), path, "element", row);
+        return;
+    }
+    // The document is one value; of JSONL the library stops at the second line (and at a NUL, which is refused below).
+    if (text.find('\0') == std::string::npos && json::accept(text)) {
+        const json root = parse_json(text, path);
+        if (root.is_object() && (root.contains("examples") || root.contains("canary"))) {
+            const json& examples = need_field(root, "examples", path);
+            CHECK(examples.is_array(), "%s: examples is %s, expected a list", path.c_str(), examples.type_name());
+            for_each_element(examples, path, "example", row);
+            return;
+        }
+    }
+    for_each_line(text, path, row);
 }
 
 } // namespace
@@ -199,12 +211,62 @@ std::vector<Record> read_records(const std::string& path, int64_t limit) {
     if (text.starts_with(kByteOrderMark)) {
         text.erase(0, kByteOrderMark.size());
     }
-    const size_t first = text.find_first_not_of(kSpaces);
-    CHECK(first != std::string::npos, "%s: is empty, expected records", path.c_str());
-    std::vector<Record> records =
-        text[first] == '[' ? read_list(text, path, most) : read_lines(text, path, most);
+    CHECK(!is_blank(text), "%s: is empty, expected records", path.c_str());
+    std::vector<Record> records;
+    Ids ids;
+    size_t without_answer = 0;
+    const std::string task = std::filesystem::path(path).stem().string();
+    for_each_row(text, path, [&](const json& object, const std::string& where, size_t number) {
+        const BenchmarkLayout* layout = find_layout(object);
+        std::optional<Record> record =
+            layout != nullptr ? layout->read(object, {where, task, number}) : record_from_object(object, where);
+        if (!record) {
+            ++without_answer;
+            return true;
+        }
+        record->benchmark = layout != nullptr ? layout->benchmark : "";
+        ids.add(*record, number, where);
+        records.push_back(std::move(*record));
+        return records.size() < most;
+    });
+    if (without_answer > 0) {
+        say(format("%s: %zu rows whose answer is None are left out", path.c_str(), without_answer));
+    }
     CHECK(!records.empty(), "%s: holds no records", path.c_str());
     return records;
+}
+
+std::vector<std::string> data_files(const std::vector<std::string>& paths) {
+    std::vector<std::string> files;
+    for (const std::string& path : paths) {
+        if (!std::filesystem::is_directory(path)) {
+            files.push_back(path);
+            continue;
+        }
+        std::vector<std::string> inside;
+        for (const auto& entry : std::filesystem::directory_iterator(path)) {
+            const std::string ending = entry.path().extension().string();
+            if (entry.is_regular_file() && (ending == ".json" || ending == ".jsonl")) {
+                inside.push_back(entry.path().string());
+            }
+        }
+        CHECK(!inside.empty(), "%s: the folder holds no .json or .jsonl file", path.c_str());
+        std::sort(inside.begin(), inside.end()); // the order in which a file system lists names means nothing
+        files.insert(files.end(), inside.begin(), inside.end());
+    }
+    return files;
+}
+
+std::vector<Record> read_questions(const std::vector<std::string>& paths, int64_t limit) {
+    std::vector<Record> all;
+    Ids ids;
+    for (const std::string& file : data_files(paths)) {
+        for (Record& record : read_records(file, limit)) {
+            ids.add(record, 0, file);
+            all.push_back(std::move(record));
+        }
+    }
+    return all;
 }
 
 void write_records(const std::string& path, const std::vector<Record>& records) {

@@ -1,7 +1,7 @@
 // task.h — what a training or test example is, and how it is read and written.
 //
-// A Record has the fields of docs/method.md ("Records"). It is made by the generator (teacher.h) or read from a JSON
-// list or JSONL file with data recorded from a real teacher.
+// A Record has the fields of docs/method.md ("Records"). It is made by the generator (teacher.h), or read from a JSON
+// list or JSONL file with data recorded from a real teacher, or from the file of a published benchmark (benchmarks.h).
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,8 @@ struct Record {
     std::vector<std::string> knowledge;   // passages "title . text" for methods that retrieve
     std::vector<std::string> summarydec;  // summarydec1, summarydec2, ...: the summary as shortened by an outside tool
 
+    std::string benchmark; // "GSM8K": read from a file as published; not written
+
     // What the generator knows and a recorded file may leave out.
     std::vector<std::string> facts_needed; // ids of the facts the question needs ("price:brask"), in order of use
     std::vector<std::string> facts_stated; // ids of the facts the response states
@@ -32,8 +34,15 @@ struct Record {
     std::string split;    // train | validation | test | longer | unseen | reworded
 };
 
-// Reads a JSON list or JSONL; `limit` > 0 keeps the first rows. Throws Error naming file, line and field.
+// Reads a JSON list, JSONL or a published benchmark's file; `limit` > 0 keeps the first rows. Throws Error naming file,
+// line and field.
 std::vector<Record> read_records(const std::string& path, int64_t limit = 0);
+
+// The files that are named, and the .json and .jsonl files of folders that are named, by name.
+std::vector<std::string> data_files(const std::vector<std::string>& paths);
+
+// The records of all data_files(), `limit` of each; an id must not stand in two files.
+std::vector<Record> read_questions(const std::vector<std::string>& paths, int64_t limit = 0);
 
 // Writes JSONL, whole or not at all (a temporary file beside it, then a rename).
 void write_records(const std::string& path, const std::vector<Record>& records);

@@ -60,6 +60,8 @@ public:
     Arena& adapter() { return adapter_; } // names of PEFT: "base_model.model." + module + ".lora_A.weight"
     Arena& trained() { return train_ == Train::everything ? weights_ : adapter_; }
     Arena& grads() { return grads_; } // the tensors of trained()
+    const LoraConfig& lora() const { return lora_; }
+    const std::vector<StoredTensor>& stored() const { return stored_; } // of the file; empty without one
 
     // Normal(0, 1/sqrt(IN)), projections into the residual stream divided by sqrt(2L); norms 1, biases 0; an embedding of
     // its own (not tied) normal(0, 1). With GPT-2's 0.02 a model this narrow does not learn to look back in the time it

@@ -46,7 +46,7 @@ expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling
 expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu
 expect 1 "bf16" "an unknown dtype is named" "$skintern" check --dtype bf16
 expect 1 "/proc/nowhere" "an output folder that cannot be made is named" "$skintern" data --out /proc/nowhere
-expect 1 "missing/config.json" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
+expect 1 "missing: is no model" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
 expect 0 "LlamaForCausalLM" "inspect tells the model of a folder" "$skintern" inspect data/base
 expect 1 "LICENSE: header length" "inspect refuses a file that is no model" "$skintern" inspect LICENSE
 expect 2 "path" "inspect without a path is a usage error" "$skintern" inspect
@@ -88,6 +88,22 @@ expect 0 "67%" "the dry run prints the schedule" "$skintern" --dry-run
 expect 0 "flops" "flops of a question" "$skintern" flops --model data/base --prompt-tokens 100 --new-tokens 20
 expect 0 "" "text to ids" "$skintern" tokenize --model data/base --text "Therefore, the answer is 12."
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5
+printf '{"ids":[1,2,3,4],"labels":[1,2,3,4]}\n' > "$work/rows.jsonl"
+expect 1 "without dropout" "dropout is refused" \
+    "$skintern" train --model data/base --tokens "$work/rows.jsonl" --lora-dropout 0.1 --out "$work/t"
+expect 1 "target_modules has w_proj" "a target that no layer has is named" \
+    "$skintern" train --model data/base --tokens "$work/rows.jsonl" --target-modules w_proj --out "$work/t"
+expect 0 "2 updates" "an adapter of chosen layers is trained" "$skintern" train --model data/base --tokens \
+    "$work/rows.jsonl" --steps 2 --lora-r 4 --use-rslora --target-modules all-linear --exclude-modules o_proj \
+    --layers-to-transform 0,2 --out "$work/adapter"
+expect 0 "largest-logit-difference" "and merged into its base" \
+    "$skintern" merge --model data/base --adapter "$work/adapter" --out "$work/merged" --dtype bf16
+expect 0 "" "which then answers by itself" \
+    "$skintern" generate --model "$work/merged" --prompt "The price" --max-new-tokens 5
+expect 1 "another base model" "the adapter does not go with the merged model" \
+    "$skintern" logits --model "$work/merged" --adapter "$work/adapter" --ids 1 --out "$work/l.npy"
+expect 1 "something else" "a merge does not write over another folder" \
+    "$skintern" merge --model data/base --adapter "$work/adapter" --out "$work/adapter"
 expect 0 "train.jsonl" "data in a folder" "$skintern" data --tasks navigate --train 3 --test 2 --out "$work/data"
 "$skintern" data --tasks navigate --train 3 --test 2 --out "$work/again" > /dev/null
 if diff -r "$work/data" "$work/again" > "$work/err"; then
@@ -109,6 +125,93 @@ expect 0 "base" "a split without questions is not a failure" "$skintern" --tasks
     --test 2 --max-new-tokens 8 --out "$work/one-family"
 expect 0 "nothing to do" "and the run is complete" sh -c "
     '$skintern' report '$work/one-family' 2>&1 | grep -i missing || echo nothing to do"
+
+# ---- benchmarks: eval and score --------------------------------------------------------------------------------------
+
+# Two made-up files in the layouts of BIG-Bench Hard and GSM8K.
+mkdir "$work/bench"
+printf '{"canary":"stay out","examples":[' > "$work/bench/navigate.json"
+for n in 1 2 3 4 5 6; do
+    [ $n -gt 1 ] && printf ',' >> "$work/bench/navigate.json"
+    printf '{"input":"Take %s steps. Do you return?\\nOptions:\\n- Yes\\n- No","target":"No"}' $n >> "$work/bench/navigate.json"
+done
+printf ']}' >> "$work/bench/navigate.json"
+for n in 1 2 3 4 5; do
+    printf '{"question":"Ann has %s jars and gets 2. How many?","answer":"<<%s+2=%s>>.\\n#### %s"}\n' $n $n $((n + 2)) $((n + 2))
+done > "$work/bench/test.jsonl"
+ask="$skintern eval --model data/base --data $work/bench --max-new-tokens 12 --batch-size 3"
+
+expect 0 "mean of 2 benchmarks" "eval reads published files and prints tasks and means" $ask --out "$work/eval.jsonl"
+if [ "$(grep -c '"correct"' "$work/eval.jsonl")" -eq 11 ] && ! grep -q "stay out" "$work/eval.jsonl" &&
+    [ "$(grep -n 'gsm8k-1"' "$work/eval.jsonl" | cut -d: -f1)" -eq 7 ]; then
+    ok "eval writes a row a question, in their order"
+else
+    not_ok "eval writes a row a question, in their order"
+fi
+expect 0 "2 of 2 correct" "eval takes the first rows of each file" sh -c \
+    "$ask --limit 1 --out '$work/two.jsonl' && wc -l < '$work/two.jsonl' | sed 's/\$/ of 2 correct/'"
+
+# Cut in the middle of its fifth row, as a kill leaves it. The reference backend sums in one order whatever shares a pass.
+$ask --device reference --out "$work/ref.jsonl" > "$work/out" 2> "$work/err"
+cp "$work/ref.jsonl" "$work/cut.jsonl"
+cp "$work/ref.jsonl.settings.json" "$work/cut.jsonl.settings.json"
+head -n 5 "$work/ref.jsonl" | head -c -20 > "$work/cut.jsonl"
+$ask --device reference --out "$work/cut.jsonl" --resume > "$work/out" 2> "$work/err"
+if cmp "$work/ref.jsonl" "$work/cut.jsonl" >> "$work/err" && grep -q "4 of 11 questions are answered" "$work/err"; then
+    ok "an evaluation cut in the middle of a row is resumed to the same file"
+else
+    not_ok "an evaluation cut in the middle of a row is resumed to the same file"
+fi
+# Killed twice, once it has three rows and once it has six.
+resume=""
+for rows in 3 6; do
+    $ask --device reference --out "$work/killed.jsonl" $resume > "$work/out" 2> "$work/err" &
+    while kill -0 $! 2> /dev/null && [ "$(cat "$work/killed.jsonl" 2> /dev/null | wc -l)" -lt $rows ]; do :; done
+    kill -KILL $! 2> /dev/null
+    wait $! 2> /dev/null
+    resume="--resume"
+done
+$ask --device reference --out "$work/killed.jsonl" --resume > "$work/out" 2> "$work/err"
+if cmp "$work/ref.jsonl" "$work/killed.jsonl" >> "$work/err"; then
+    ok "an evaluation that is killed twice is resumed to the same file"
+else
+    not_ok "an evaluation that is killed twice is resumed to the same file"
+fi
+expect 1 "was started with method" "an evaluation is not resumed with another method" \
+    $ask --out "$work/eval.jsonl" --resume --method base
+printf '{"instruction":"P","format":"F","lead":"L","world":"W"}' > "$work/templates.json"
+expect 1 "templates" "nor with other templates" $ask --out "$work/eval.jsonl" --resume --templates "$work/templates.json"
+expect 1 "max_new_tokens = 12" "nor with another limit" $ask --out "$work/eval.jsonl" --resume --max-new-tokens 13
+expect 1 "which is not asked" "nor with other questions" $ask --out "$work/eval.jsonl" --resume --limit 1
+expect 1 "BIG-Bench Hard as published" "a published test file is not trained on" \
+    "$skintern" train --model data/base --data "$work/bench/navigate.json" --out "$work/t"
+expect 1 "GSM8K as published" "nor is GSM8K's" \
+    "$skintern" train --model data/base --data "$work/bench/test.jsonl" --out "$work/t"
+"$skintern" score --data "$work/eval.jsonl" > "$work/scored.jsonl" 2> "$work/err"
+# `answer` is all that score adds to a row of eval.
+if sed 's/,"answer":.*/}/' "$work/scored.jsonl" | cmp - "$work/eval.jsonl" && grep -q "mean of 2 tasks" "$work/err"; then
+    ok "score says the same of eval's rows as eval"
+else
+    not_ok "score says the same of eval's rows as eval"
+fi
+printf '{"task":"t","question":"q","gold":"g"}\n' > "$work/no-text.jsonl"
+expect 1 "no-text.jsonl:1: the field generated is missing" "score names line and field" \
+    "$skintern" score --data "$work/no-text.jsonl"
+
+# The verdicts of the published scorer, where they are there; rows in which it errs are documented in docs/method.md.
+answers=${SKINTERN_SHARED:-../shared}/oracles/answers.jsonl
+if [ -f "$answers" ]; then
+    "$skintern" score --data "$answers" 2> "$work/err" | grep -v '"official_bug":true' > "$work/out"
+    wrong=$(grep -c -v -e '"official_verdict":true.*"correct":true' -e '"official_verdict":false.*"correct":false' "$work/out")
+    echo "$wrong of $(wc -l < "$work/out") verdicts differ" >> "$work/err"
+    if [ "$(wc -l < "$work/out")" -eq 104 ] && [ "$wrong" -eq 0 ]; then
+        ok "score agrees with all 104 verdicts of the published scorer that are no slips"
+    else
+        not_ok "score agrees with all 104 verdicts of the published scorer that are no slips"
+    fi
+else
+    echo "skipped: $answers is not there (SKINTERN_SHARED names its folder)"
+fi
 
 # ---- a run, killed and continued -----------------------------------------------------------------------------------
 

@@ -1,11 +1,9 @@
 // Reading whole files, and writing them whole or not at all.
 #include "test.h"
 
-#include <csignal>
 #include <filesystem>
 #include <string>
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,29 +11,6 @@
 #include "test_support.h"
 
 using namespace skintern;
-
-namespace {
-
-// While it lives, a file of this process cannot grow beyond `bytes`: write() fails as on a full disk.
-class SmallDisk {
-public:
-    explicit SmallDisk(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-        ::getrlimit(RLIMIT_FSIZE, &old_limit_);
-        rlimit limit = old_limit_;
-        limit.rlim_cur = bytes;
-        ::setrlimit(RLIMIT_FSIZE, &limit);
-    }
-    ~SmallDisk() {
-        ::setrlimit(RLIMIT_FSIZE, &old_limit_);
-        std::signal(SIGXFSZ, old_handler_);
-    }
-
-private:
-    rlimit old_limit_{};
-    void (*old_handler_)(int);
-};
-
-} // namespace
 
 TEST_CASE("a file comes back as it was written, whatever its bytes", "[files]") {
     const TempFolder folder;

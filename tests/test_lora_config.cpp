@@ -129,7 +129,8 @@ TEST_CASE("an adapter that is not computed is refused by the name of the field",
     json linear = good;
     linear.update({{"target_modules", "all-linear"}, {"layers_to_transform", {0}}});
     put_file(path, linear.dump());
-    REQUIRE_THAT(error_of([&] { read_lora_config(path); }), Contains("layers_to_transform with target_modules"));
+    REQUIRE_THAT(error_of([&] { read_lora_config(path); }),
+                 Contains("layers_to_transform with target_modules"));
     REQUIRE_THAT(with("target_modules", ".*_proj"), Contains("target_modules is a pattern, \".*_proj\""));
     REQUIRE(with("rank_pattern", json::object()) == "");
     REQUIRE(with("init_lora_weights", "gaussian") == "");

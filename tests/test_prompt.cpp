@@ -63,6 +63,22 @@ std::string text_of(const Bpe& bpe, const std::vector<int32_t>& ids) { return bp
 
 } // namespace
 
+TEST_CASE("a record without a task description gets the one of the templates", "[prompt]") {
+    Templates templates = kTemplates;
+    templates.tasks["navigate"] = "Follow the steps.";
+    Record r;
+    r.task_name = "navigate";
+    r.instruction = "Where?";
+    const std::string rest = " End with the mark.\n\nQuestion: Where?\nAnswer: Let's think step by step.";
+    REQUIRE(make_prompt(templates, r, {}) == "Solve the task. Follow the steps." + rest);
+    r.task_description = "Walk.";
+    REQUIRE(make_prompt(templates, r, {}) == "Solve the task. Walk." + rest);
+    r.task_description = "";
+    r.task_name = "snarks";
+    REQUIRE(make_prompt(templates, r, {}) == "Solve the task." + rest);
+    REQUIRE(read_templates("data/templates/default.json").tasks.contains("snarks"));
+}
+
 TEST_CASE("the prompt of each method is the documented one, byte for byte", "[prompt]") {
     const Record r = sample_record();
     REQUIRE(make_prompt(kTemplates, r, {}) == kStdPrompt);

@@ -309,7 +309,11 @@ TEST_CASE("writing refuses tensors that do not match their shape, and other type
                      write_safetensors(path, {{"x", {{2}, {1}}}});
                  }),
                  Contains("tensor \"x\" has 1 values, its shape 2"));
-    REQUIRE_THAT(error_of([&] { write_safetensors(path, {}, "F16"); }), Contains("expected F32 or BF16"));
+    REQUIRE_THAT(error_of([&] { write_safetensors(path, {}, "F64"); }), Contains("expected F32, BF16 or F16"));
+    REQUIRE_THAT(error_of([&] {
+                     write_safetensors(path, {{"x", {{2}, {1, -65520}}}}, "F16");
+                 }),
+                 Contains("tensor \"x\" holds -65520, too large for F16"));
     REQUIRE_THAT(error_of([&] {
                      write_safetensors(path, {{"__metadata__", {{1}, {1}}}});
                  }),
@@ -458,4 +462,16 @@ TEST_CASE("the tensor files and arrays of the shared reference models load", "[s
         }
     }
     REQUIRE(compared == wide.size());
+}
+
+TEST_CASE("what is written as F16, and the metadata, come back", "[safetensors]") {
+    const TempFolder folder;
+    const std::string path = folder / "t";
+    write_safetensors(path, {{"x", {{4}, {1.5f, -65504, 0x1p-24f, 1.0009765f}}}}, "F16", {{"a", "one"}, {"b", "two"}});
+    REQUIRE(map_safetensors(path).at(0).type == WeightType::f16);
+    // 1 + 2^-10 is the F16 number beside 1
+    REQUIRE(read_safetensors(path).at("x").data == std::vector<float>{1.5f, -65504, 0x1p-24f, 1 + 0x1p-10f});
+    REQUIRE(read_metadata(path) == std::map<std::string, std::string>{{"a", "one"}, {"b", "two"}});
+    write_safetensors(path, {});
+    REQUIRE(read_metadata(path).empty());
 }

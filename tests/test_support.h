@@ -1,7 +1,8 @@
-// test_support.h — what several tests of files need: a folder that vanishes, the sentence of an Error, the
+// test_support.h — what several tests of files need: a folder that vanishes, a full disk, the sentence of an Error, the
 // shared files.
 #pragma once
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <string>
 #include <system_error>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "test.h"
@@ -70,6 +72,25 @@ std::string error_of(Action action) {
     }
     return "";
 }
+
+// While it lives, a file of this process cannot grow beyond `bytes`: write() fails as on a full disk.
+class SmallDisk {
+public:
+    explicit SmallDisk(rlim_t bytes) : old_handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+        ::getrlimit(RLIMIT_FSIZE, &old_limit_);
+        rlimit limit = old_limit_;
+        limit.rlim_cur = bytes;
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ~SmallDisk() {
+        ::setrlimit(RLIMIT_FSIZE, &old_limit_);
+        std::signal(SIGXFSZ, old_handler_);
+    }
+
+private:
+    rlimit old_limit_{};
+    void (*old_handler_)(int);
+};
 
 // A file or folder of the shared test material, or "" with a line that says what is skipped.
 inline std::string shared_or_skip(const std::string& name) {
