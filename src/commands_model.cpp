@@ -273,7 +273,7 @@ void add_generate(CLI::App& app) {
         const std::vector<int32_t> ids = !o->ids.empty() ? parse_ids(o->ids, "--ids")
                                          : o->chat       ? bpe->encode(apply_chat(*bpe, text), true)
                                                          : make_question(*bpe, bpe->bos(), text).ids;
-        o->generate.eos = o->ignore_eos ? -1 : model->config().eos;
+        o->generate.eos = o->ignore_eos ? -1 : bpe != nullptr ? bpe->eos() : model->config().eos;
         Generation out = generate(*model, {ids}, o->generate)[0];
         if (!o->print_ids) {
             std::printf("%s\n", bpe->decode(out.ids).c_str());

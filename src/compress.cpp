@@ -21,14 +21,21 @@ std::vector<double> word_scores(const Bpe& bpe, const std::vector<std::string>& 
     std::vector<double> scores(words.size(), 0.0);
     std::vector<int64_t> counts(words.size(), 0);
     size_t word = 0;
-    size_t word_end = words.empty() ? 0 : words[0].size();
-    size_t byte = 0;
+    int64_t word_end = words.empty() ? 0 : static_cast<int64_t>(words[0].size());
+    // Tokens may say more than the text: SentencePiece puts a blank before it.
+    int64_t byte = 0;
+    for (const std::string& w : words) {
+        byte += static_cast<int64_t>(w.size());
+    }
+    for (const int32_t id : ids) {
+        byte -= static_cast<int64_t>(bpe.token_bytes(id).size());
+    }
     for (size_t t = 0; t < ids.size(); t++) {
         // A token belongs to the word in which its last byte stands (its first may be the space before the word).
-        byte += bpe.token_bytes(ids[t]).size();
+        byte += static_cast<int64_t>(bpe.token_bytes(ids[t]).size());
         while (word + 1 < words.size() && byte > word_end) {
             word++;
-            word_end += words[word].size();
+            word_end += static_cast<int64_t>(words[word].size());
         }
         scores[word] += static_cast<double>(losses[t]);
         counts[word]++;

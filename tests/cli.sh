@@ -87,6 +87,27 @@ expect 0 "agree with the reference" "this machine's kernels agree with the refer
 expect 0 "67%" "the dry run prints the schedule" "$skintern" --dry-run
 expect 0 "flops" "flops of a question" "$skintern" flops --model data/base --prompt-tokens 100 --new-tokens 20
 expect 0 "" "text to ids" "$skintern" tokenize --model data/base --text "Therefore, the answer is 12."
+printf 'a\377\342\202b\n' > "$work/invalid.txt"
+"$skintern" tokenize --model data/base --file "$work/invalid.txt" > "$work/invalid.ids"
+if [ "$("$skintern" tokenize --model data/base --text "$(printf 'a\357\277\275\357\277\275b\nx')" | sed 's/ [0-9]*$//')" = \
+     "$(cat "$work/invalid.ids")" ]; then
+    ok "bytes that are no UTF-8 are encoded as U+FFFD"
+else
+    not_ok "bytes that are no UTF-8 are encoded as U+FFFD"
+fi
+printf 'one\ntwo\n' > "$work/lines.txt"
+if [ "$("$skintern" tokenize --model data/base --file "$work/lines.txt" --lines | wc -l)" -eq 2 ]; then
+    ok "a line of a file is an input"
+else
+    not_ok "a line of a file is an input"
+fi
+if [ -z "$("$skintern" tokenize --model data/base --text "")" ]; then
+    ok "an empty text has no ids"
+else
+    not_ok "an empty text has no ids"
+fi
+expect 1 "no chat format" "chat with a model that has no turn markers" \
+    "$skintern" tokenize --model data/base --text x --chat
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5
 printf '{"ids":[1,2,3,4],"labels":[1,2,3,4]}\n' > "$work/rows.jsonl"
 expect 1 "without dropout" "dropout is refused" \

@@ -327,11 +327,14 @@ TEST_CASE("added tokens that are not special are always found, the leftmost and 
     add("<tool>", false, false);    // 640
     add("<tool>x", true, false);    // 641
     add("e\u0301", false, true);    // 642, found in form C
+    add("ool", false, false);       // 643
     root["normalizer"] = {{"type", "NFC"}};
     const Bpe bpe = load_json(root);
     REQUIRE(bpe.encode("<tool>") == Ids{640});
     REQUIRE(bpe.encode("<tool>x", true) == Ids{641});
-    REQUIRE(bpe.encode("<tool>x").size() > 2); // the longest is special and not asked for: ordinary text
+    // The longest is special and not asked for: ordinary text, and nothing is looked for inside.
+    REQUIRE(bpe.encode("<tool>x") == load_json(own_tokenizer()).encode("<tool>x"));
+    REQUIRE(bpe.encode("tool").back() == 643);
     REQUIRE(bpe.encode("\u00e9") == Ids{642});
     REQUIRE(bpe.decode({640, 641, 642}) == "<tool>e\u0301");
     REQUIRE(bpe.token_id("<tool>") == 640);
@@ -544,6 +547,7 @@ TEST_CASE("chat without known special tokens or with another template is refused
     TempFolder folder;
     put_file(folder / "tokenizer.json", golden()["sentencepiece"]["file"].dump());
     REQUIRE(apply_chat(Bpe::load(folder.path()), " x ") == "<s>[INST] x [/INST]"); // no template: Llama 2's
+    REQUIRE(apply_chat(Bpe::load(folder.path()), "\x1c\u2003 x\x85\u0085\x1f") == "<s>[INST] x\x85 [/INST]");
     put_file(folder / "chat_template.jinja", "{{ '### Human: ' + messages[0].content }}");
     REQUIRE_THAT(error_of([&] { apply_chat(Bpe::load(folder.path()), "x"); }), Contains("neither <|user|> nor [INST]"));
 }
