@@ -186,6 +186,12 @@ TEST_CASE("counts and lengths that the file cannot hold are refused before they 
     }
 }
 
+TEST_CASE("an array may be as long as the bytes behind it, and no longer", "[gguf]") {
+    REQUIRE(error_in(GgufMaker().array("k", 10, 2, std::string(16, '\0')).header()) == "");
+    REQUIRE_THAT(error_in(GgufMaker().array("k", 10, 3, std::string(16, '\0')).header()),
+                 Contains("the length of key \"k\" is 3, more than the 16 bytes behind it can hold"));
+}
+
 TEST_CASE("a key that is empty, too long, twice there or of no type is refused", "[gguf]") {
     REQUIRE_THAT(error_in(GgufMaker().u32("", 1).file()), Contains("key 0 is empty"));
     REQUIRE_THAT(error_in(GgufMaker().u32(std::string(65536, 'k'), 1).file()),
