@@ -12,7 +12,7 @@
 #include "checkpoint.h"
 #include "files.h"
 #include "fingerprint.h"
-#include "small_models.h"
+#include "model_folders.h"
 #include "weights.h"
 
 using namespace skintern;

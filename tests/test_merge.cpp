@@ -8,7 +8,7 @@
 #include "files.h"
 #include "merge.h"
 #include "npy.h"
-#include "small_models.h"
+#include "model_folders.h"
 
 using namespace skintern;
 

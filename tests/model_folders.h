@@ -1,4 +1,4 @@
-// small_models.h — folders of tiny random models and adapters, for the tests of what is loaded, saved and merged.
+// model_folders.h — folders of tiny random models and adapters, for the tests of what is loaded, saved and merged.
 #pragma once
 
 #include <string>
