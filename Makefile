@@ -103,7 +103,7 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench asan fuzz format clean help smollm2
+.PHONY: all deps test bench memory asan fuzz format clean help smollm2
 all: skintern
 
 skintern: $(BUILD)/skintern
@@ -117,6 +117,9 @@ $(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KER
 
 $(BUILD)/tests/gradients: $(BUILD)/tests/test_main.o $(DOUBLE_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
+
+$(BUILD)/tests/make_random_model: $(BUILD)/tests/make_random_model.o
+	$(CXX) $(FLAGS) $^ -o $@
 
 $(BUILD)/bench: $(BUILD)/kernels/bench.o $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
@@ -151,6 +154,10 @@ bench: skintern $(BUILD)/bench
 	@$(BUILD)/bench
 	@./skintern bench train
 	@./skintern bench decode
+
+# Peak memory of a LoRA step on models of 7B and 1.1B parameters with random weights: minutes, and 14 GB of disk.
+memory: skintern $(BUILD)/tests/make_random_model
+	@tests/memory.py --maker $(BUILD)/tests/make_random_model
 
 # Address and undefined-behaviour sanitizers over every unit test, in a build of their own.
 asan:
@@ -212,6 +219,7 @@ help:
 	@echo "make test     builds and runs every test"
 	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
+	@echo "make memory   peak memory of fine-tuning a 7B and a 1.1B model of random weights (minutes, 14 GB of disk)"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"
 	@echo "make fuzz     builds a fuzzer for each reader of files (clang++); FUZZ_SECONDS=600 runs each for that long"
 	@echo "make format   clang-format over all sources"
