@@ -508,6 +508,11 @@ void backward_block(const Backward& b, const BackwardScratch& f, int64_t s, int6
             softmax_row_backward(f.p + i * kKeys, f.ds + i * kKeys, b.lse[row0 + i * b.NH], D[i], keys,
                                  i0 + i + 1 - j);
         }
+        if (i0 + j == 0) {
+            // Row 0 sees one key, whose p is 1 whatever its score: ds is 0. dp - D is that only but for rounding,
+            // which AdamW would turn into a step where all else is 0.
+            zero_all(f.ds, keys);
+        }
         multiply<1, kKeys>(f.dv + j * b.width, f.p, f.dout, b.width, b.width, keys, b.width, rows, true);
         multiply<1, kKeys>(f.dk + j * b.width, f.ds, f.q, b.width, b.width, keys, b.width, rows, true);
         multiply<kKeys, 1>(f.dq, f.ds, f.k + j * b.width, b.width, b.width, padded_rows, b.width, keys, true);

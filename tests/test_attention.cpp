@@ -246,3 +246,14 @@ TEST_CASE("attention gives the weights 3/4 and 1/4 to scores log 3 and 0", "[ker
         REQUIRE(mismatch(lse.read(), {5, 0, log4, log2, log4, log3, 7, 14}, {1e-5f}) == "");
     });
 }
+
+TEST_CASE("a query that sees one key sends no gradient through its score", "[kernels]") {
+    // Its probability is 1 whatever the score, so dq and dk are 0 to the bit.
+    const AttentionCase c = {{1, 1, 1}, 6, 2, 21};
+    const AttentionInput x(c, Rng(13, "one key"));
+    for_each_backend([&](Kernels& kernels) {
+        const Outputs got = run_attention(kernels, c, x);
+        REQUIRE(got[2] == Vector(got[2].size(), 0));
+        REQUIRE(got[3] == Vector(got[3].size(), 0));
+    });
+}
