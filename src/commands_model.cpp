@@ -6,7 +6,6 @@
 
 #include "batch.h"
 #include "benchmarks.h"
-#include "chat.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "commands.h"
@@ -69,7 +68,7 @@ struct TrainOptions : ModelOptions {
     CurriculumConfig curriculum;
     double epochs = 12, lora_dropout = 0;
     int64_t steps = 0, cutoff_len = 2048;
-    bool resume = false, no_shuffle = false;
+    bool resume = false, no_shuffle = false, chat = false;
 };
 
 // Rows of a --tokens file: {"ids":[...],"labels":[...]}.
@@ -122,6 +121,7 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     PromptSettings settings;
     settings.templates = read_templates(o.templates);
     settings.bos = bpe.bos();
+    settings.chat = o.chat;
     settings.cutoff_len = o.cutoff_len;
     settings.seed = o.seed;
     settings.shots_from = o.curriculum.shots_from;
@@ -209,6 +209,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--templates", o->templates)->capture_default_str();
     sub->add_flag("--resume", o->resume);
     sub->add_flag("--no-shuffle", o->no_shuffle);
+    sub->add_flag("--chat", o->chat, "put each prompt between the model's own turn markers");
     sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_option("--lora-alpha", o->lora.alpha)->capture_default_str();
     sub->add_option("--lora-dropout", o->lora_dropout, "0: this version trains without dropout")->capture_default_str();
@@ -270,9 +271,8 @@ void add_generate(CLI::App& app) {
             bpe = std::make_unique<Bpe>(Bpe::load(o->model));
         }
         const std::string text = replace_invalid_utf8(o->prompt);
-        const std::vector<int32_t> ids = !o->ids.empty() ? parse_ids(o->ids, "--ids")
-                                         : o->chat       ? bpe->encode(apply_chat(*bpe, text), true)
-                                                         : make_question(*bpe, bpe->bos(), text).ids;
+        const std::vector<int32_t> ids = o->ids.empty() ? make_question(*bpe, bpe->bos(), text, o->chat).ids
+                                                        : parse_ids(o->ids, "--ids");
         o->generate.eos = o->ignore_eos ? -1 : bpe != nullptr ? bpe->eos() : model->config().eos;
         Generation out = generate(*model, {ids}, o->generate)[0];
         if (!o->print_ids) {

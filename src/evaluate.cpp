@@ -7,7 +7,6 @@
 
 #include "answer.h"
 #include "batch.h"
-#include "chat.h"
 #include "check.h"
 #include "flops.h"
 #include "generate.h"
@@ -97,8 +96,7 @@ std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vec
     std::vector<std::vector<int32_t>> asked; // prompts that fit
     std::vector<size_t> row_of;              // of each of them
     for (size_t i = 0; i < prompts.size(); i++) {
-        std::vector<int32_t> ids = config.chat ? bpe.encode(apply_chat(bpe, prompts[i]), true)
-                                               : make_question(bpe, config.bos, prompts[i]).ids;
+        std::vector<int32_t> ids = make_question(bpe, config.bos, prompts[i], config.chat).ids;
         const int64_t size = static_cast<int64_t>(ids.size());
         if (size >= model.config().max_positions) {
             say(format("%s: the prompt has %lld tokens, the model %lld positions: counted as wrong",

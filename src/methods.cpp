@@ -76,7 +76,7 @@ StageRows make_stage_rows(const Method& method, const Stage& stage, const std::v
             const std::vector<const Record*>& all = shots.of_row[i];
             context.shots.assign(all.begin(), all.begin() + static_cast<int64_t>(n_shots));
             return make_sample(bpe, settings.bos, make_prompt(settings.templates, train[i], context),
-                               train[i].response);
+                               train[i].response, settings.chat);
         };
         const auto fits = [&](const Sample& sample) {
             return static_cast<int64_t>(sample.ids.size()) <= settings.cutoff_len;

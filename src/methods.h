@@ -49,6 +49,7 @@ Context full_context(const Record& record, Knowledge kind);
 struct PromptSettings {
     Templates templates;
     int32_t bos = -1;
+    bool chat = false;         // prompts stand between the model's own turn markers
     int64_t cutoff_len = 2048; // tokens of a training row
     std::string shots_from = "block"; // block | similar, see prompt.h
     int64_t shot_block = 1000;        // training rows that share their examples

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "chat.h"
 #include "check.h"
 #include "files.h"
 #include "rng.h"
@@ -137,20 +138,20 @@ int64_t Sample::target_tokens() const {
     return static_cast<int64_t>(labels.size()) - 1 - std::count(labels.begin() + 1, labels.end(), kNoLabel);
 }
 
-Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt) {
+Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt, bool chat) {
     Sample sample;
-    if (bos >= 0) {
+    if (bos >= 0 && !chat) {
         sample.ids.push_back(bos);
     }
-    const std::vector<int32_t> ids = bpe.encode(prompt);
+    const std::vector<int32_t> ids = chat ? bpe.encode(apply_chat(bpe, prompt), true) : bpe.encode(prompt);
     sample.ids.insert(sample.ids.end(), ids.begin(), ids.end());
     sample.prompt_tokens = static_cast<int64_t>(sample.ids.size());
     return sample;
 }
 
-Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response) {
-    Sample sample = make_question(bpe, bos, prompt);
-    const std::vector<int32_t> target = bpe.encode(" " + response, {.continues = true});
+Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response, bool chat) {
+    Sample sample = make_question(bpe, bos, prompt, chat);
+    const std::vector<int32_t> target = bpe.encode((chat ? "" : " ") + response, {.continues = true});
     sample.ids.insert(sample.ids.end(), target.begin(), target.end());
     sample.ids.push_back(bpe.eos());
     return sample;

@@ -53,8 +53,11 @@ struct Sample {
 };
 inline constexpr int32_t kNoLabel = -100; // as in Hugging Face's data collators
 
-Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response);
-Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt);
+// With `chat` the prompt stands between the model's own turn markers (chat.h), which bring their BOS, and no space begins
+// the target.
+Sample make_sample(const Bpe& bpe, int32_t bos, const std::string& prompt, const std::string& response,
+                   bool chat = false);
+Sample make_question(const Bpe& bpe, int32_t bos, const std::string& prompt, bool chat = false);
 
 // Seeded draw of `k` examples for each family's block of at most `block` training rows, shared by the block: for each
 // row of `train` its examples (of its own family), and whether the row itself is one (then it is left out of training).

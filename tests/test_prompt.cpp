@@ -6,9 +6,11 @@
 #include <set>
 
 #include "batch.h"
+#include "chat.h"
 #include "files.h"
 #include "methods.h"
 #include "teacher.h"
+#include "test_support.h"
 
 using namespace skintern;
 
@@ -137,6 +139,22 @@ TEST_CASE("every target token and EOS is scored, and no token of the prompt", "[
         REQUIRE(batch.rows.back() == 3 + static_cast<int32_t>(s.ids.size()) - 2);
         REQUIRE(static_cast<int64_t>(batch.rows.size()) == s.target_tokens());
     }
+}
+
+TEST_CASE("with chat a row is the model's own turn, and its target begins without a space", "[prompt]") {
+    const std::string path = shared_or_skip("tokenizers/ggml-vocab-qwen2.gguf");
+    if (path.empty()) {
+        return;
+    }
+    const Bpe bpe = Bpe::load(path);
+    const Sample s = make_sample(bpe, -1, "2 + 2?", "It is 4.", true);
+    const std::vector<int32_t> prompt(s.ids.begin(), s.ids.begin() + s.prompt_tokens);
+    REQUIRE(bpe.decode(prompt, true) == apply_chat(bpe, "2 + 2?"));
+    REQUIRE(make_question(bpe, -1, "2 + 2?", true).ids == prompt);
+    const int32_t turn = bpe.token_id("<|im_start|>");
+    REQUIRE(std::count(prompt.begin(), prompt.end(), turn) >= 2); // one id each, not its letters
+    REQUIRE(bpe.decode({s.ids.begin() + s.prompt_tokens, s.ids.end() - 1}) == "It is 4.");
+    REQUIRE(s.ids.back() == bpe.eos());
 }
 
 TEST_CASE("ids and labels of a row of each method are those of the golden file", "[prompt]") {
