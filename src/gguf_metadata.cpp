@@ -103,7 +103,7 @@ const GgufFile::Value& GgufFile::list(const std::string& key, bool (*fits)(uint3
                                       const char* expected) const {
     const Value& found = value(key);
     CHECK(found.array && fits(found.type), "%s: the key %s is %s%s, expected an array of %s", path_.c_str(),
-          key.c_str(), found.array ? "an array of " : "", kValueFormats[found.type].name, expected);
+          shown(key).c_str(), found.array ? "an array of " : "", kValueFormats[found.type].name, expected);
     return found;
 }
 

@@ -27,6 +27,10 @@ void* operator new(size_t size) {
 void* operator new[](size_t size) {
     return allocate(size);
 }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { // std::stable_sort asks so
+    largest = std::max(largest, size);
+    return std::malloc(size > 0 ? size : 1);
+}
 void operator delete(void* memory) noexcept {
     std::free(memory);
 }

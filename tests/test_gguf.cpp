@@ -96,6 +96,7 @@ TEST_CASE("a key that is missing or of another kind is named", "[gguf]") {
                  Contains("is an array of i32, expected an array of texts"));
     const GgufFile odd = parse(GgufMaker().u32("a\nb", 1).file()); // what a file names stays on one line
     REQUIRE_THAT(error_of([&] { odd.text("a\nb"); }), Contains("the key a?b is u32, expected a text"));
+    REQUIRE_THAT(error_of([&] { odd.texts("a\nb"); }), Contains("the key a?b is u32, expected an array of texts"));
     REQUIRE_THAT(error(&GgufFile::numbers, "tokens"),
                  Contains("is an array of text, expected an array of numbers"));
 }
