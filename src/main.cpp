@@ -130,9 +130,9 @@ void add_config_arguments(std::vector<std::string>& args) {
     args.insert(args.begin() + 1, from_file.begin(), from_file.end());
 }
 
-// A thread that waits for the others spins, by default for milliseconds, and with a busy neighbour that is what the
-// processor is busy with: training beside other work ran at a third of its speed. libgomp reads how long it may spin when
-// it is loaded, so the program sets it (to some microseconds) and begins once more.
+// A thread that waits for the others spins, by default for milliseconds, and with busy neighbours that is what the
+// processor is busy with: training was twenty times slower than without it (docs/kernels.md). libgomp reads how long it
+// may spin when it is loaded, so the program sets it (to some microseconds) and begins once more.
 void limit_spinning(char** argv) {
     if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
         setenv("GOMP_SPINCOUNT", "500", 0);
