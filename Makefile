@@ -12,8 +12,8 @@ FLAGS     = -std=c++20 $(OPT) $(CXXFLAGS) -Wall -Wextra -Wshadow -Wno-restrict -
 DEFINES   =
 LIBS      = -lutf8proc
 
-# Waiting threads spin for microseconds only, as in ./skintern (see limit_spinning in src/main.cpp).
-export GOMP_SPINCOUNT ?= 500
+# Waiting threads do not spin for milliseconds, as in ./skintern (see limit_spinning in src/main.cpp).
+export GOMP_SPINCOUNT ?= 20000
 
 # As many jobs as processors, unless -j says otherwise.
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)

@@ -131,11 +131,11 @@ void add_config_arguments(std::vector<std::string>& args) {
 }
 
 // A thread that waits for the others spins, by default for milliseconds, and with busy neighbours that is what the
-// processor is busy with: training was twenty times slower than without it (docs/kernels.md). libgomp reads how long it
-// may spin when it is loaded, so the program sets it (to some microseconds) and begins once more.
+// processor is busy with: training was five times slower and more (docs/kernels.md). libgomp reads how long it
+// may spin when it is loaded, so the program sets it (to a fraction of that) and begins once more.
 void limit_spinning(char** argv) {
     if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
-        setenv("GOMP_SPINCOUNT", "500", 0);
+        setenv("GOMP_SPINCOUNT", "20000", 0);
         execv("/proc/self/exe", argv); // where that is not possible, it goes on as it is
     }
 }
