@@ -80,6 +80,15 @@ ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
   ISA_avx2   := -mavx2 -mfma
   ISA_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma
   DEFINES    += -DSKINTERN_X86_ISAS
+ifndef AMX
+AMX := $(call probe,$(HASH)include <immintrin.h>,-mavx512bf16 -mamx-tile -mamx-bf16)
+endif
+ifeq ($(AMX),1)
+  ISAS           += avx512bf16 amx
+  ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
+  ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
+  DEFINES        += -DSKINTERN_AMX
+endif
 endif
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(ISA_SOURCES:%=$(BUILD)/kernels/%.$(isa).o))
 

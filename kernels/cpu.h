@@ -6,8 +6,8 @@
 //   layers_cpu.cpp       every other op
 //   matmul_openblas.cpp  matmul by OpenBLAS, where the build has it
 //
-// The three *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2 or avx512 and the
-// flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
+// The three *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2, avx512, avx512bf16 or
+// amx and the flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
 // flags: it holds what does not depend on the instruction set.
 //
 // An op shares its work between `threads_` OpenMP threads, and cuts it such that the order of every sum is given by the
@@ -27,13 +27,21 @@ using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const flo
 void matmul_openblas(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M,
                      int64_t N, int64_t K, float alpha, bool accumulate);
 
+// What the options come to.
+struct CpuSettings {
+    const char* isa;       // name of the instruction set
+    int threads;           // at least 1
+    LibraryMatmul library; // nullptr: our own matmul
+    bool bf16;             // the operands of products are rounded to BF16
+};
+
 // The number of the calling thread inside a parallel region, 0 outside.
 int thread_index();
 
 // Memory, name and scratch of the backend.
 class CpuMemory : public Kernels {
 public:
-    CpuMemory(const char* isa, int threads, LibraryMatmul library);
+    explicit CpuMemory(const CpuSettings& settings);
     ~CpuMemory() override;
     CpuMemory(const CpuMemory&) = delete;
     CpuMemory& operator=(const CpuMemory&) = delete;
@@ -56,6 +64,7 @@ protected:
     const char* const isa_;
     const int threads_;
     const LibraryMatmul library_; // nullptr: our own matmul
+    const bool bf16_;
 
 private:
     float* scratch_ = nullptr;
@@ -63,23 +72,23 @@ private:
 };
 
 // What each instruction set that is linked in offers: the factory (the caller owns the result), and a loop of
-// multiply-adds in registers, the roof that bench.cpp measures; it returns the floating-point operations it did.
-namespace portable {
-Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
-int64_t spin_multiply_adds(int64_t rounds, float* sink);
-} // namespace portable
-namespace avx2 {
-Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
-int64_t spin_multiply_adds(int64_t rounds, float* sink);
-} // namespace avx2
-namespace avx512 {
-Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library);
-int64_t spin_multiply_adds(int64_t rounds, float* sink);
-} // namespace avx512
+// multiply-adds in registers, the roof that bench.cpp measures; it returns the floating-point operations it did. With
+// `bf16` it is of the instructions that multiply BF16, where there are any.
+#define SKINTERN_DECLARE_ISA(isa)                              \
+    namespace isa {                                            \
+    Kernels* make_cpu_kernels(const CpuSettings& settings);    \
+    int64_t spin_multiply_adds(int64_t rounds, float* sink, bool bf16); \
+    }
+SKINTERN_DECLARE_ISA(portable)
+SKINTERN_DECLARE_ISA(avx2)
+SKINTERN_DECLARE_ISA(avx512)
+SKINTERN_DECLARE_ISA(avx512bf16)
+SKINTERN_DECLARE_ISA(amx)
+#undef SKINTERN_DECLARE_ISA
 
 // The most floating-point operations a second that `threads` threads reach in this instruction set ("auto" as in
 // KernelOptions), measured in a few milliseconds: best of several runs.
-double measure_peak(const std::string& isa, int threads);
+double measure_peak(const std::string& isa, int threads, bool bf16 = false);
 
 } // namespace skintern
 

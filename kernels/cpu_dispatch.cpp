@@ -1,12 +1,20 @@
 // cpu_dispatch.cpp — make_kernels(): which backend, which instruction set, which matmul; and the memory of the CPU.
 //
 // The build links the *_cpu.cpp files once per instruction set (SKINTERN_X86_ISAS says that avx2 and avx512 are among
-// them) and the processor decides at run time which of them may run. An option that cannot be had is an error, never
+// them, SKINTERN_AMX that avx512bf16 and amx are) and the processor decides at run time which of them may run. An option that cannot be had is an error, never
 // silently something else: figures of two machines would be compared that do not compare.
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <vector>
+
+#ifdef SKINTERN_AMX
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -43,16 +51,16 @@ void release(void* ptr) {
 
 } // namespace
 
-CpuMemory::CpuMemory(const char* isa, int threads, LibraryMatmul library)
-    : isa_(isa), threads_(threads), library_(library) {}
+CpuMemory::CpuMemory(const CpuSettings& settings)
+    : isa_(settings.isa), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16) {}
 
 CpuMemory::~CpuMemory() {
     release(scratch_);
 }
 
 std::string CpuMemory::name() const {
-    return skintern::format("cpu (%s, %s matmul, %d thread%s)", isa_, library_ ? "openblas" : "own", threads_,
-                            threads_ == 1 ? "" : "s");
+    return skintern::format("cpu (%s, %s matmul%s, %d thread%s)", isa_, library_ ? "openblas" : "own",
+                            bf16_ ? " in BF16" : "", threads_, threads_ == 1 ? "" : "s");
 }
 
 void* CpuMemory::alloc(size_t bytes) {
@@ -108,6 +116,25 @@ float* CpuMemory::scratch(int64_t floats) {
 
 namespace {
 
+#ifdef SKINTERN_AMX
+// The system gives the registers of AMX, 8 KB a thread, to processes that ask for them.
+bool may_use_tiles() {
+    constexpr long kAskPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA of <asm/prctl.h>
+    return syscall(SYS_arch_prctl, kAskPermission, kTileData) == 0;
+}
+
+// Bits of CPUID leaf 7, subleaf 0, register EDX: __builtin_cpu_supports does not know them in every compiler.
+bool processor_has_amx_bf16() {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (edx >> 22 & 1) && (edx >> 24 & 1) && may_use_tiles();
+}
+
+bool processor_has_avx512_bf16() {
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax >> 5 & 1);
+}
+#endif
+
 bool processor_has(const std::string& isa) {
 #ifdef SKINTERN_X86_ISAS
     if (isa == "avx2") {
@@ -119,21 +146,51 @@ bool processor_has(const std::string& isa) {
                __builtin_cpu_supports("avx512bw");
     }
 #endif
+#ifdef SKINTERN_AMX
+    if (isa == "avx512bf16") {
+        return processor_has("avx512") && processor_has_avx512_bf16();
+    }
+    if (isa == "amx") {
+        return processor_has("avx512bf16") && processor_has_amx_bf16();
+    }
+#endif
     return isa == "portable";
 }
 
-// The name of the instruction set to use: the best one for "auto", else the one that was asked for if it can run.
-const char* choose_isa(const std::string& isa) {
-    if (isa == "auto") {
-        return processor_has("avx512") ? "avx512" : processor_has("avx2") ? "avx2" : "portable";
-    }
-    CHECK(isa == "portable" || isa == "avx2" || isa == "avx512",
-          "unknown instruction set '%s'; there are auto, portable, avx2 and avx512", isa.c_str());
-#ifndef SKINTERN_X86_ISAS
-    CHECK(isa == "portable", "this build has no %s code, only portable", isa.c_str());
+// What the namespace of one instruction set offers.
+struct Isa {
+    const char* name;
+    Kernels* (*make)(const CpuSettings& settings);
+    int64_t (*spin)(int64_t rounds, float* sink, bool bf16);
+};
+
+// Those of this build, the best one last.
+constexpr Isa kIsas[] = {
+    {"portable", portable::make_cpu_kernels, portable::spin_multiply_adds},
+#ifdef SKINTERN_X86_ISAS
+    {"avx2", avx2::make_cpu_kernels, avx2::spin_multiply_adds},
+    {"avx512", avx512::make_cpu_kernels, avx512::spin_multiply_adds},
 #endif
-    CHECK(processor_has(isa), "this processor has no %s", isa.c_str());
-    return isa == "avx512" ? "avx512" : isa == "avx2" ? "avx2" : "portable";
+#ifdef SKINTERN_AMX
+    {"avx512bf16", avx512bf16::make_cpu_kernels, avx512bf16::spin_multiply_adds},
+    {"amx", amx::make_cpu_kernels, amx::spin_multiply_adds},
+#endif
+};
+
+// The instruction set to use: the best one for "auto", else the one that was asked for if it can run.
+const Isa& choose_isa(const std::string& name) {
+    const Isa* chosen = nullptr;
+    for (const Isa& isa : kIsas) {
+        if (name == isa.name || (name == "auto" && processor_has(isa.name))) {
+            chosen = &isa;
+        }
+    }
+    const std::vector<std::string> known = {"auto", "portable", "avx2", "avx512", "avx512bf16", "amx"};
+    CHECK(std::find(known.begin(), known.end(), name) != known.end(),
+          "unknown instruction set '%s'; there are auto, portable, avx2, avx512, avx512bf16 and amx", name.c_str());
+    CHECK(chosen != nullptr, "this build has no %s code", name.c_str());
+    CHECK(processor_has(chosen->name), "this processor has no %s", chosen->name);
+    return *chosen;
 }
 
 LibraryMatmul choose_matmul(const std::string& matmul) {
@@ -159,44 +216,30 @@ int choose_threads(int threads) {
 #endif
 }
 
-// What the namespace of one instruction set offers.
-struct Isa {
-    Kernels* (*make)(const char* isa, int threads, LibraryMatmul library);
-    int64_t (*spin)(int64_t rounds, float* sink);
-};
-
-Isa isa_named([[maybe_unused]] const std::string& isa) {
-#ifdef SKINTERN_X86_ISAS
-    if (isa == "avx512") {
-        return {avx512::make_cpu_kernels, avx512::spin_multiply_adds};
-    }
-    if (isa == "avx2") {
-        return {avx2::make_cpu_kernels, avx2::spin_multiply_adds};
-    }
-#endif
-    return {portable::make_cpu_kernels, portable::spin_multiply_adds};
-}
-
 } // namespace
 
 std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
     CHECK(options.device != "cuda", "this build has no CUDA backend");
     CHECK(options.device == "cpu" || options.device == "reference",
           "unknown device '%s'; there are reference and cpu", options.device.c_str());
-    const char* isa = choose_isa(options.isa);
+    CHECK(options.dtype == "f32" || options.dtype == "bf16", "unknown dtype '%s'; there are f32 and bf16",
+          options.dtype.c_str());
+    const bool bf16 = options.dtype == "bf16";
+    const Isa& isa = choose_isa(options.isa);
     const LibraryMatmul library = choose_matmul(options.matmul);
     const int threads = choose_threads(options.threads);
     if (options.device == "reference") {
-        return make_reference_kernels();
+        return make_reference_kernels(bf16);
     }
-    return std::unique_ptr<Kernels>(isa_named(isa).make(isa, threads, library));
+    CHECK(library == nullptr || !bf16, "matmul openblas multiplies F32 only: dtype bf16 needs matmul own");
+    return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16}));
 }
 
-double measure_peak(const std::string& isa, int threads) {
+double measure_peak(const std::string& isa, int threads, bool bf16) {
     [[maybe_unused]] const int workers = choose_threads(threads);
     constexpr int kRuns = 20;
     constexpr int64_t kRounds = 50 * 1000;
-    const auto spin = isa_named(choose_isa(isa)).spin;
+    const auto spin = choose_isa(isa).spin;
     double best = 0.0;
     for (int run = 0; run < kRuns; run++) {
         double flops = 0.0;
@@ -204,7 +247,7 @@ double measure_peak(const std::string& isa, int threads) {
 #pragma omp parallel num_threads(workers) reduction(+ : flops)
         {
             float sink = 0.0f;
-            flops += static_cast<double>(spin(kRounds, &sink));
+            flops += static_cast<double>(spin(kRounds, &sink, bf16));
         }
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         best = flops / seconds.count() > best ? flops / seconds.count() : best;

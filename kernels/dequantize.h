@@ -54,6 +54,19 @@ inline float bits_to_float(uint32_t bits) {
 // BF16 is the upper half of a float.
 inline float bf16_to_float(uint16_t bits) { return bits_to_float(static_cast<uint32_t>(bits) << 16); }
 
+// The nearest BF16, the even one of two; subnormal numbers become 0, as in the instructions that multiply BF16.
+inline float round_to_bf16(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7f800000) == 0) {
+        return bits_to_float(bits & 0x80000000);
+    }
+    if ((bits & 0x7fffffff) > 0x7f800000) { // NaN stays NaN
+        return bits_to_float(bits | 0x00400000);
+    }
+    return bits_to_float((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
+}
+
 // F16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Put in the place of a float's exponent and mantissa they are 2^112
 // too small, subnormal numbers included; infinity and NaN need all ones in the wider exponent.
 inline float f16_to_float(uint16_t bits) {

@@ -15,8 +15,11 @@
 // - An op is correct at every shape, including 1 and including N = 0 (does nothing).
 // - Same inputs, same number of threads, same processor: same bits. No op depends on the number of threads, but for
 //   matmul of a library (OpenBLAS), which adds in another order with another number of threads.
-// - A row of a product may have other last bits when it is computed among at most eight rows: fewer rows are summed in
+// - A row of a product may have other last bits when it is computed among at most kFewRows rows: fewer rows are summed in
 //   another order, which is what makes decoding fast.
+// - With dtype bf16 the operands of a product are rounded to BF16 (to nearest, ties to even) and their products are summed
+//   in F32: matmul, and q k^T, p v and what leads back through them in attention. Everything else, and layers of at most
+//   kFewRows rows (nt; new rows of a sequence in attention), stays F32: there nothing is won by rounding.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +30,8 @@
 #include "weight_type.h"
 
 namespace skintern {
+
+constexpr int64_t kFewRows = 8;
 
 // S sequences packed end to end: rows start[s] .. start[s+1]-1 belong to sequence s.
 struct Sequences {
@@ -215,15 +220,17 @@ public:
 
 struct KernelOptions {
     std::string device = "cpu"; // reference | cpu
-    std::string isa = "auto";   // auto | portable | avx2 | avx512: instruction set of the fast CPU ops
+    std::string isa = "auto";   // auto | portable | avx2 | avx512 | avx512bf16 | amx: what the fast CPU ops use
     std::string matmul = "own"; // own | openblas: who multiplies matrices on the cpu device
     int threads = 0;            // 0: as many as OpenMP would use
+    std::string dtype = "f32";  // f32 | bf16: the operands of products
 };
 
 // The backend that `options` name. Throws Error for a device, instruction set or library this build or machine lacks.
 std::unique_ptr<Kernels> make_kernels(const KernelOptions& options);
 
-// The textbook loops with double accumulators; one thread.
-std::unique_ptr<Kernels> make_reference_kernels();
+// The textbook loops with double accumulators; one thread. With `bf16` matmul rounds as dtype bf16 says; attention, whose
+// rounding depends on its tiles, does not.
+std::unique_ptr<Kernels> make_reference_kernels(bool bf16 = false);
 
 } // namespace skintern

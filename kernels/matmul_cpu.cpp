@@ -363,7 +363,7 @@ void CpuKernels::matmul(Layout layout,
 // ---- the roof ----------------------------------------------------------------------------------------------------------
 
 // As many independent sums as the micro-kernel holds, and nothing else: what no matmul can be faster than.
-int64_t spin_multiply_adds(int64_t rounds, float* sink) {
+int64_t spin_multiply_adds(int64_t rounds, float* sink, bool) {
     constexpr int kSums = 12;
     vec sum[kSums]; // all different, or the compiler would compute one of them for all
     for (int j = 0; j < kSums; j++) {
@@ -382,8 +382,8 @@ int64_t spin_multiply_adds(int64_t rounds, float* sink) {
     return rounds * kSums * kLanes * 2;
 }
 
-Kernels* make_cpu_kernels(const char* isa, int threads, LibraryMatmul library) {
-    return new CpuKernels(isa, threads, library);
+Kernels* make_cpu_kernels(const CpuSettings& settings) {
+    return new CpuKernels(settings);
 }
 
 } // namespace skintern::SKINTERN_ISA

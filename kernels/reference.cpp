@@ -109,11 +109,21 @@ struct Numbers {
     const real* data; // (rows,columns)
 };
 
+// The operands of dtype bf16.
+std::vector<real> rounded(const real* x, // (n)
+                          int64_t n) {
+    std::vector<real> out(n);
+    std::transform(x, x + n, out.begin(), [](real value) { return real(round_to_bf16(float(value))); });
+    return out;
+}
+
 // ---- the ops, in the order of kernels.h -------------------------------------------------------------------
 
 class ReferenceKernels final : public Kernels {
 public:
-    std::string name() const override { return "reference (1 thread)"; }
+    explicit ReferenceKernels(bool bf16) : bf16_(bf16) {}
+
+    std::string name() const override { return bf16_ ? "reference (BF16, 1 thread)" : "reference (1 thread)"; }
 
     // ---- memory -------------------------------------------------------------------------------------------
 
@@ -160,6 +170,13 @@ public:
                 int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) override {
         const Numbers numbers(weight, layout == Layout::nt ? N : K, layout == Layout::nt ? K : N);
         const real* b = numbers.data;
+        std::vector<real> rounded_a, rounded_b;
+        if (bf16_ && !(layout == Layout::nt && M <= kFewRows)) {
+            rounded_a = rounded(a, M * K);
+            rounded_b = rounded(b, K * N);
+            a = rounded_a.data();
+            b = rounded_b.data();
+        }
         std::vector<double> row(N);
         for (int64_t m = 0; m < M; m++) {
             std::fill(row.begin(), row.end(), 0.0);
@@ -477,12 +494,15 @@ public:
             v[i] = real(v_i);
         }
     }
+
+private:
+    const bool bf16_;
 };
 
 } // namespace
 
-std::unique_ptr<Kernels> make_reference_kernels() {
-    return std::make_unique<ReferenceKernels>();
+std::unique_ptr<Kernels> make_reference_kernels(bool bf16) {
+    return std::make_unique<ReferenceKernels>(bf16);
 }
 
 } // namespace skintern

@@ -19,9 +19,9 @@ namespace skintern {
 void add_common(CLI::App* sub, Common* common) {
     sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     sub->add_option("--device", common->kernels.device, "reference, cpu or cuda")->capture_default_str();
-    sub->add_option("--isa", common->kernels.isa, "auto, portable, avx2 or avx512")->capture_default_str();
+    sub->add_option("--isa", common->kernels.isa, "auto, portable, avx2, avx512, avx512bf16 or amx")->capture_default_str();
     sub->add_option("--matmul", common->kernels.matmul, "own or openblas")->capture_default_str();
-    sub->add_option("--dtype", common->dtype, "f32")->capture_default_str();
+    sub->add_option("--dtype", common->dtype, "f32 or bf16: what the operands of matrix products are rounded to")->capture_default_str();
     sub->add_option("--threads", common->kernels.threads, "0: as many as there are")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
@@ -39,8 +39,9 @@ std::string data_folder() {
 }
 
 std::unique_ptr<Kernels> open_kernels(const Common& common) {
-    CHECK(common.dtype == "f32", "--dtype is \"%s\": this version computes in f32", common.dtype.c_str());
-    return make_kernels(common.kernels);
+    KernelOptions options = common.kernels;
+    options.dtype = common.dtype;
+    return make_kernels(options);
 }
 
 std::vector<std::string> config_arguments(const std::string& path) {
