@@ -72,13 +72,13 @@ endif
 # ---- objects -----------------------------------------------------------------------------------------------------
 
 # The fast CPU ops are compiled once an instruction set; the rest of the program runs on any processor of the family.
-ISA_SOURCES := matmul_cpu attention_cpu layers_cpu
+ISA_SOURCES := matmul_cpu few_rows_cpu attention_cpu layers_cpu
 ISAS        := portable
 ISA_portable :=
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
   ISAS       += avx2 avx512
-  ISA_avx2   := -mavx2 -mfma
-  ISA_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma
+  ISA_avx2   := -mavx2 -mfma -mf16c
+  ISA_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mf16c
   DEFINES    += -DSKINTERN_X86_ISAS
 ifndef AMX
 AMX := $(call probe,$(HASH)include <immintrin.h>,-mavx512bf16 -mamx-tile -mamx-bf16)

@@ -1,12 +1,13 @@
 // cpu.h — the fast CPU backend: who owns what, and which file holds which op.
 //
 //   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
-//   matmul_cpu.cpp       matmul
+//   matmul_cpu.cpp       products (micro_kernel.h: in registers; panels.h: how operands are packed for it)
+//   few_rows_cpu.cpp     products of few rows: decoding
 //   attention_cpu.cpp    attention_forward, attention_backward, attention_cached
 //   layers_cpu.cpp       every other op
-//   matmul_openblas.cpp  matmul by OpenBLAS, where the build has it
+//   matmul_openblas.cpp  products by OpenBLAS, where the build has it
 //
-// The three *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2, avx512, avx512bf16 or
+// The *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2, avx512, avx512bf16 or
 // amx and the flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
 // flags: it holds what does not depend on the instruction set.
 //
@@ -101,8 +102,9 @@ class CpuKernels final : public CpuMemory {
 public:
     using CpuMemory::CpuMemory;
 
-    void matmul(Layout layout, float* out, const float* a, Matrix b, int64_t M, int64_t N, int64_t K,
-                float alpha, bool accumulate) override;
+    void products(Layout layout, const Product* list, int64_t count, int64_t M) override;
+    size_t packed_bytes(int64_t N, int64_t K) const override;
+    void pack(void* packed, Matrix b, int64_t N, int64_t K) override;
 
     void bias_forward(float* out, const float* bias, int64_t N, int64_t C) override;
     void bias_backward(float* dbias, const float* dout, int64_t N, int64_t C) override;
@@ -133,6 +135,9 @@ public:
     void attention_cached(float* out, const float* q, const float* k_cache, const float* v_cache,
                           const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity,
                           int64_t NH, int64_t NKV, int64_t HS) override;
+
+private:
+    void few_rows(const Product* list, int64_t count, int64_t M);
 };
 
 } // namespace skintern::SKINTERN_ISA

@@ -138,7 +138,7 @@ bool processor_has_avx512_bf16() {
 bool processor_has(const std::string& isa) {
 #ifdef SKINTERN_X86_ISAS
     if (isa == "avx2") {
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     }
     if (isa == "avx512") {
         return processor_has("avx2") && __builtin_cpu_supports("avx512f") &&

@@ -5,4 +5,15 @@ namespace skintern {
 
 Kernels::~Kernels() = default;
 
+void Kernels::matmul(Layout layout, real* out, const real* a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
+                     bool accumulate) {
+    Product product;
+    product.out = out;
+    product.base = accumulate ? out : nullptr;
+    product.N = N;
+    product.alpha = alpha;
+    product.add(a, b, K);
+    products(layout, &product, 1, M);
+}
+
 } // namespace skintern

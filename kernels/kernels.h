@@ -1,6 +1,6 @@
 // kernels.h — the only door between the model (src/) and arithmetic (kernels/).
 //
-// `Kernels` is a few memory operations and eighteen ops. Three implementations answer to it: the textbook loops of
+// `Kernels` is a few memory operations and some twenty ops. Three implementations answer to it: the textbook loops of
 // reference.cpp, the fast CPU ops, and (later) CUDA. The model is written once over this interface and never names a
 // backend.
 //
@@ -47,6 +47,27 @@ enum class Layout {
     tn, // out(M,N) = a(K,M)^T b(K,N)    the gradient of its weight
 };
 
+// One term of a sum of products. Matrices are as the layout says, with this K.
+struct Term {
+    const real* a;
+    Matrix b;
+    int64_t K;
+};
+
+constexpr int64_t kMaxTerms = 6;    // the input of q, k and v has a gradient from each, and from the adapter of each
+constexpr int64_t kMaxProducts = 3; // q, k and v
+
+struct Product {
+    real* out = nullptr;        // (M,N) =
+    const real* base = nullptr; // (M,N), may be out itself; null: zeros
+    int64_t N = 0;
+    real alpha = 1;
+    Term terms[kMaxTerms] = {};
+    int64_t term_count = 0;
+
+    void add(const real* a, Matrix b, int64_t K) { terms[term_count++] = {a, b, K}; }
+};
+
 // Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2). `step` counts from 1.
 struct AdamwStep {
     real lr, beta1, beta2, eps, weight_decay;
@@ -78,15 +99,25 @@ public:
 
     // ---- matrix products -----------------------------------------------------------------------------------------
 
-    // out = alpha * product            (accumulate false)
-    // out += alpha * product           (accumulate true)
-    // The product is chosen by `layout`, see Layout. No operand overlaps out. In nt and nn, b may be a weight of any
-    // type: its numbers are those of dequantize.h, everything else is as if it were of real numbers, to the last bit.
-    virtual void matmul(Layout layout,
-                        real* out,     // (M,N)
-                        const real* a, // (M,K), or (K,M) for tn
-                        Matrix b,      // (N,K) for nt, else (K,N)
-                        int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) = 0;
+    // Each of `count` products, all of the same layout and M:
+    //   out = base + alpha * (a_0 b_0 + a_1 b_1 + ...)
+    // One call for what shares an operand: x is read once for q, k and v, and a layer with its adapter is one sum,
+    // [x, low] [W, B]^T. No a and no b overlaps an out. In nt and nn, b may be a weight of any type: its numbers are those
+    // of dequantize.h, everything else is as if it were of real numbers, to the last bit.
+    virtual void products(Layout layout, const Product* list, int64_t count, int64_t M) = 0;
+
+    // One product of one term: out = alpha a b, or with accumulate out += alpha a b.
+    void matmul(Layout layout,
+                real* out,     // (M,N)
+                const real* a, // (M,K), or (K,M) for tn
+                Matrix b,      // (N,K) for nt, else (K,N)
+                int64_t M, int64_t N, int64_t K, real alpha, bool accumulate);
+
+    // A frozen weight read in nt may be packed once, as its products read it: `bytes` is what that takes (0: this backend
+    // does not), pack() fills so many bytes of alloc() and the result stands in Matrix::packed. The results of products
+    // are the same to the last bit.
+    virtual size_t packed_bytes(int64_t N, int64_t K) const = 0;
+    virtual void pack(void* packed, Matrix b, int64_t N, int64_t K) = 0;
 
     // out[n,c] += bias[c]
     virtual void bias_forward(real* out,        // (N,C) +=

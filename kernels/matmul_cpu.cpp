@@ -1,369 +1,408 @@
-// matmul_cpu.cpp — out = alpha * a b (or += ) on the CPU, for every layout and every shape.
+// matmul_cpu.cpp — products of matrices on the CPU, for every layout, every shape and every type of weight.
 //
 // After Goto & van de Geijn 2008 (Anatomy of high-performance matrix multiplication) and BLIS (Van Zee & van de Geijn
 // 2015). From the inside out:
 //
-//   micro-kernel   a tile of out, kMR rows by kNR = 2 vectors of columns, is held in registers while k runs. A step of
-//                  k loads kNR elements of b and broadcasts kMR of a for kMR * kNR multiply-adds: enough reuse
-//                  that the multiply-add units, not the loads, are the limit.
-//   packing        the micro-kernel reads a and b as if they were one long array: panels of kMR rows of a with k
-//                  running slowest, panels of kNR columns of b likewise. Packing copies them so, whatever the layout
-//                  was; that is also where the three layouts become one.
-//   blocking       k is cut in blocks of at most kKC, so that a panel of a (24 KB) stays in the first-level cache while
-//                  it meets the panels of b, and a task takes kTaskRows rows, which with b stay in the second level.
-//                  b is packed once, by all threads together; a by the thread that takes the task.
+//   micro-kernel   a tile of out stays in registers while k runs (micro_kernel.h)
+//   packing        it reads a and b as if each were one long array: panels, which are copied together from whatever the
+//                  layout and the type of the weight were (panels.h); that is also where the layouts become one
+//   blocking       k is cut in pieces of at most kPieceWords words, and pieces are taken together in blocks: a panel of a
+//                  and of b then fit the second-level cache. A task takes kTaskRows rows and some panels of b; with a panel
+//                  of b in hand it goes through its panels of a. b is packed once, by all threads together, unless it is
+//                  a weight that was packed for good; a by the thread that takes the task.
 //
 // An element of out is the sum over k in order, block after block, whatever tile it lies in and whichever thread takes
 // that tile: the result does not depend on the number of threads.
 //
-// Decoding has few rows (M <= kDotRows) and reads every weight once: packing would cost as much as the product. There
-// the rows of a and b (layout nt) are multiplied as dot products, straight from memory.
+// Layers of few rows go another way: few_rows_cpu.cpp.
 //
-// A weight of another type than F32 is decoded on its way into a panel, or a few rows at a time for the dot products:
-// the panels, and so the sums, are those of the decoded matrix, which never exists as a whole.
-//
-// Cost: M N K multiply-adds and at least (M + N) K copies. Scratch: 2 kNC kKC floats for b, and kTaskRows kKC for a
-// in each thread, or less for small shapes.
+// Cost: M N K multiply-adds and at least (M + N) K copies. Scratch: two blocks of b of at most kBlockPanels panels, and
+// kTaskRows rows of a block of a in each thread.
 #include "cpu.h"
-#include "dequantize.h"
-#include "simd.h"
-#include "tiles.h"
+#include "micro_kernel.h"
 
 namespace skintern::SKINTERN_ISA {
 
 namespace {
 
-// Registers: kMR * 2 accumulators, 2 of b, 1 of a, out of 32 (AVX-512) or 16 (the others).
-constexpr int kMR = kLanes == 16 ? 12 : kLanes == 8 ? 6 : 4;
-constexpr int kNR = 2 * kLanes;
-constexpr int64_t kKC = 512;
-constexpr int64_t kNC = 64 * kNR;      // columns of b packed at a time
-constexpr int64_t kTaskRows = 8 * kMR; // rows of a packed at a time, by one thread
+constexpr int64_t kPieceWords = 640;
+constexpr int64_t kBlockWords = kPieceWords + 128; // a piece of a weight's K, and the ranks of an adapter with it
+constexpr int64_t kBlockPanels = 96;               // of b, packed at a time
 constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
-constexpr int64_t kDotRows = 8;        // at most so many rows go by dot products
-constexpr int64_t kDotColumns = 4;     // columns of out that one pass over a row of a serves
-constexpr int64_t kDotTask = 32;       // columns of one task
-constexpr int64_t kDecode = 64;        // numbers of a row decoded at a time while packing
 // Multiply-adds below which waking the other threads costs more.
 [[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
 
-struct Product {
-    Layout layout;
-    float* out;
-    const float* a;
-    Matrix b;
-    int64_t M, N, K;
-    float alpha;
-    bool accumulate;
+template <Words W>
+constexpr int64_t kTaskRows = (kTiled<W> ? 8 : 16) * kPanelRows<W>;
 
-    // Row r of b, (N,K) for nt, else (K,N).
-    const char* b_row(int64_t r) const {
-        return static_cast<const char*>(b.data) + r * row_bytes(b.type, layout == Layout::nt ? K : N);
-    }
+// ---- how K is cut ------------------------------------------------------------------------------------------------------
+
+// Words w0 .. w0+words-1 of K of a term.
+struct Cut {
+    int64_t term, w0, words;
 };
 
-// ---- micro-kernel ----------------------------------------------------------------------------------------------------
+// What one pass over out adds. The cuts depend on the shapes alone, because they decide the order of sums.
+struct Block {
+    Cut cuts[kMaxPieces];
+    int64_t count = 0;
+    int64_t words = 0; // of all cuts, padded
+};
 
-// A tile of MR rows and NV vectors of columns, `columns` of which exist:  out = or += alpha * a b
-template <int MR, int NV>
-void micro_kernel(float* out,     // (MR,columns), rows ld apart
-                  const float* a, // (K,MR) packed
-                  const float* b, // (K,NV*kLanes) packed
-                  int64_t ld, int64_t K, int64_t columns, float alpha, bool add) {
-    vec sum[MR][NV] = {};
-    for (int64_t k = 0; k < K; k++) {
-        vec b_k[NV];
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) {
-            b_k[v] = load(b + v * kLanes);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < MR; i++) {
-            const vec a_ik = broadcast(a[i]);
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; v++) {
-                sum[i][v] = fma(a_ik, b_k[v], sum[i][v]);
+// Gives the blocks of a product one after the other; after the last one, empty ones.
+template <Words W>
+class Blocks {
+public:
+    explicit Blocks(const Product& product) : product_(&product) {}
+
+    Block next() {
+        Block block;
+        while (term_ < product_->term_count && block.count < kMaxPieces) {
+            const int64_t words = words_of<W>(product_->terms[term_].K);
+            const int64_t length = piece_words(words), left = min_of(words - w0_, length);
+            if (block.count > 0 && block.words + padded_words<W>(left) > kBlockWords) {
+                break;
+            }
+            if (left > 0) {
+                block.cuts[block.count++] = {term_, w0_, left};
+                block.words += padded_words<W>(left);
+                w0_ += left;
+            }
+            if (w0_ == words) {
+                term_++;
+                w0_ = 0;
             }
         }
-        a += MR;
-        b += NV * kLanes;
+        return block;
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; i++) {
-#pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) {
-            float* tile = out + i * ld + v * kLanes;
-            const int64_t left = columns - v * kLanes;
-            if (left >= kLanes) {
-                store(tile, add ? fma(broadcast(alpha), sum[i][v], load(tile)) : alpha * sum[i][v]);
-            } else if (left > 0) {
-                const vec old = add ? load_tail(tile, left) : vec{};
-                store_tail(tile, fma(broadcast(alpha), sum[i][v], old), left);
+
+private:
+    // K in equal pieces.
+    static int64_t piece_words(int64_t words) {
+        return round_up(ceil_div(words, max_of(ceil_div(words, kPieceWords), 1)), 16);
+    }
+
+    const Product* product_;
+    int64_t term_ = 0, w0_ = 0; // where the next cut begins
+};
+
+// ---- the call ----------------------------------------------------------------------------------------------------------
+
+// The panels of b of all products stand in one row: those of the first product, those of the second, ...
+template <Words W>
+struct Call {
+    Layout layout;
+    const Product* list;
+    int64_t count, M;
+    int64_t first_panel[kMaxProducts + 1];
+    int64_t block_words = 0; // of the largest block
+    int64_t work = 0;        // multiply-adds
+
+    Call(Layout layout_, const Product* list_, int64_t count_, int64_t M_)
+        : layout(layout_), list(list_), count(count_), M(M_) {
+        first_panel[0] = 0;
+        for (int64_t p = 0; p < count; p++) {
+            first_panel[p + 1] = first_panel[p] + ceil_div(list[p].N, kPanelColumns);
+            Blocks<W> blocks(list[p]);
+            for (Block block = blocks.next(); block.count > 0; block = blocks.next()) {
+                block_words = max_of(block_words, block.words);
+                work += M * list[p].N * block.words * kPerWord<W>;
             }
         }
     }
+
+    int64_t panels() const { return first_panel[count]; }
+    int64_t product_of(int64_t panel) const {
+        int64_t p = 0;
+        while (panel >= first_panel[p + 1]) {
+            p++;
+        }
+        return p;
+    }
+    int64_t lda(const Term& term) const { return layout == Layout::tn ? M : term.K; }
+    bool is_packed(const Term& term) const { return layout == Layout::nt && term.b.packed != nullptr; }
+};
+
+// Where a panel of b begins, its width in memory, and how many columns exist.
+struct Panel {
+    int64_t n0, columns, width;
+};
+
+Panel panel_at(int64_t panel, int64_t N) {
+    const int64_t n0 = panel * kPanelColumns, columns = min_of(N - n0, kPanelColumns);
+    return {n0, columns, columns > kLanes ? kPanelColumns : kLanes};
 }
 
-// The micro-kernel of `rows` rows: the last panel of a may be lower than kMR.
-template <int NV, int MR = kMR>
-void multiply_panels(int64_t rows, float* out, const float* a, const float* b, int64_t ld, int64_t K,
-                     int64_t columns, float alpha, bool add) {
-    if constexpr (MR > 1) {
-        if (rows < MR) {
-            multiply_panels<NV, MR - 1>(rows, out, a, b, ld, K, columns, alpha, add);
-            return;
-        }
-    }
-    micro_kernel<MR, NV>(out, a, b, ld, K, columns, alpha, add);
+// Panel `panel` of a weight that is packed for good, from word w0.
+template <Words W>
+const float* packed_panel(const void* packed, const Panel& panel, int64_t K, int64_t w0) {
+    return static_cast<const float*>(packed) + panel.n0 * padded_words<W>(words_of<W>(K)) + w0 * panel.width;
 }
 
 // ---- packing -----------------------------------------------------------------------------------------------------------
 
-// Rows m0 .. m0+rows-1 of a, k0 .. k0+kc-1.
-void pack_a(const Product& p, float* packed, int64_t m0, int64_t rows, int64_t k0, int64_t kc) {
-    if (p.layout == Layout::tn) {
-        pack_straight(packed, p.a + k0 * p.M + m0, p.M, kc, rows, rows);
-    } else {
-        pack_transposed(packed, p.a + m0 * p.K + k0, p.K, kc, rows, rows);
+// The cuts of one panel of b, one after the other.
+template <Words W>
+void pack_panel(const Call<W>& call, const Product& product, const Block& block, float* packed, const Panel& panel) {
+    for (int64_t c = 0; c < block.count; c++) {
+        const Cut& cut = block.cuts[c];
+        const Term& term = product.terms[cut.term];
+        if (!call.is_packed(term)) {
+            const int64_t k0 = cut.w0 * kPerWord<W>, K = min_of(term.K - k0, cut.words * kPerWord<W>);
+            pack_b<W>(packed, call.layout, term.b, call.layout == Layout::nt ? term.K : product.N, panel.n0,
+                      panel.columns, panel.width, k0, K);
+        }
+        packed += padded_words<W>(cut.words) * panel.width;
     }
 }
 
-// Columns of a panel of b that is `left` columns from the end: a panel of one vector where that is enough.
-int64_t panel_width(int64_t left) {
-    return left > kLanes ? kNR : kLanes;
-}
+// Rows of a in panels, one cut after the other. Products of one call share their a: what is packed already stays.
+template <Words W>
+class PackedRows {
+public:
+    explicit PackedRows(float* scratch) : packed_(scratch) {}
 
-// The same panel of a b that is not of floats.
-void pack_decoded(const Product& p, float* packed, int64_t n0, int64_t columns, int64_t width, int64_t k0, int64_t kc) {
-    if (p.layout == Layout::nt) {
-        float numbers[kNR * kDecode];
-        for (int64_t k = 0; k < kc; k += kDecode) {
-            const int64_t count = min_of(kc - k, kDecode);
-            for (int64_t j = 0; j < columns; j++) {
-                dequantize(numbers + j * kDecode, p.b.type, p.b_row(n0 + j), k0 + k, count);
+    // Rows m0 .. m0+rows-1 of every cut of the block.
+    void pack(const Call<W>& call, const Product& product, const Block& block, int64_t m0, int64_t rows) {
+        int64_t at = 0;
+        for (int64_t c = 0; c < block.count; c++) {
+            const Cut& cut = block.cuts[c];
+            const Term& term = product.terms[cut.term];
+            const Key key = {term.a, cut.w0, cut.words, m0, at};
+            if (!(c < known_ && same(keys_[c], key))) {
+                const int64_t k0 = cut.w0 * kPerWord<W>, K = min_of(term.K - k0, cut.words * kPerWord<W>);
+                for (int64_t i = 0; i < rows; i += kPanelRows<W>) {
+                    pack_a<W>(packed_ + at + i * padded_words<W>(cut.words), call.layout, term.a, call.lda(term), m0 + i,
+                              min_of(rows - i, kPanelRows<W>), k0, K);
+                }
+                keys_[c] = key;
+                known_ = c + 1; // those behind it may lie elsewhere now
             }
-            pack_transposed(packed + k * width, numbers, kDecode, count, columns, width);
-        }
-        return;
-    }
-    for (int64_t k = 0; k < kc; k++, packed += width) {
-        dequantize(packed, p.b.type, p.b_row(k0 + k), n0, columns);
-        for (int64_t j = columns; j < width; j++) {
-            packed[j] = 0.0f;
+            at += round_up(rows, kPanelRows<W>) * padded_words<W>(cut.words);
         }
     }
-}
 
-// Columns n0 .. of b, at most kNR, k0 .. k0+kc-1.
-void pack_b(const Product& p, float* packed, int64_t n0, int64_t k0, int64_t kc) {
-    const int64_t width = panel_width(p.N - n0);
-    const int64_t columns = min_of(p.N - n0, width);
-    if (p.b.type != WeightType::f32) {
-        pack_decoded(p, packed, n0, columns, width, k0, kc);
-    } else if (p.layout == Layout::nt) {
-        pack_transposed(packed, p.b.numbers() + n0 * p.K + k0, p.K, kc, columns, width);
-    } else {
-        pack_straight(packed, p.b.numbers() + k0 * p.N + n0, p.N, kc, columns, width);
+    // Cut c of the panel that begins at row i.
+    const float* panel(int64_t c, int64_t i) const {
+        return packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
     }
-}
 
-// ---- blocks ------------------------------------------------------------------------------------------------------------
+private:
+    struct Key {
+        const float* a;
+        int64_t w0, words, m0, at;
+    };
+    static bool same(const Key& x, const Key& y) {
+        return x.a == y.a && x.w0 == y.w0 && x.words == y.words && x.m0 == y.m0 && x.at == y.at;
+    }
 
-// The rows of a that one task takes, and the panels of b it multiplies them with.
-struct Block {
-    int64_t m0, rows;
-    int64_t n0, columns;
-    int64_t kc;
-    bool add; // out += (a later block of k, or accumulate)
+    float* packed_;
+    Key keys_[kMaxPieces];
+    int64_t known_ = 0;
 };
 
-void multiply_block(const Product& p, const Block& block,
-                    const float* packed_a,   // panels of kMR rows
-                    const float* packed_b) { // panels of kNR columns
-    for (int64_t m = 0; m < block.rows; m += kMR) {
-        const int64_t rows = min_of(block.rows - m, kMR);
-        for (int64_t n = 0; n < block.columns; n += kNR) {
-            const int64_t columns = min_of(block.columns - n, kNR);
-            float* out = p.out + (block.m0 + m) * p.N + block.n0 + n;
-            const float* a = packed_a + m * block.kc;
-            const float* b = packed_b + n * block.kc;
-            if (columns > kLanes) {
-                multiply_panels<2>(rows, out, a, b, p.N, block.kc, columns, p.alpha, block.add);
-            } else {
-                multiply_panels<1>(rows, out, a, b, p.N, block.kc, columns, p.alpha, block.add);
-            }
+// ---- tasks -------------------------------------------------------------------------------------------------------------
+
+// One panel of b with all rows of a task.
+template <Words W>
+void multiply_panel(const Call<W>& call, const Product& product, const Block& block, bool first_block,
+                    const PackedRows<W>& packed_a, const float* packed_b, const Panel& panel, int64_t m0, int64_t rows) {
+    Piece pieces[kMaxPieces];
+    for (int64_t c = 0; c < block.count; c++) {
+        const Cut& cut = block.cuts[c];
+        const Term& term = product.terms[cut.term];
+        pieces[c].words = padded_words<W>(cut.words);
+        pieces[c].b = call.is_packed(term) ? packed_panel<W>(term.b.packed, panel, term.K, cut.w0) : packed_b;
+        packed_b += pieces[c].words * panel.width;
+    }
+    const float* base = first_block ? product.base : product.out;
+    for (int64_t i = 0; i < rows; i += kPanelRows<W>) {
+        for (int64_t c = 0; c < block.count; c++) {
+            pieces[c].a = packed_a.panel(c, i);
         }
+        const int64_t at = (m0 + i) * product.N + panel.n0;
+        const OutTile tile = {product.out + at, base != nullptr ? base + at : nullptr, product.N,
+                              min_of(rows - i, kPanelRows<W>), panel.columns, product.alpha};
+        micro_kernel<W>(tile, pieces, block.count);
     }
 }
 
-// How a product is cut. The cuts in k decide the order of sums and depend on the shape alone; those in rows and columns
-// decide who computes an element, not how, and may look at the number of threads.
+// How the work is cut between threads; this decides who computes an element, not how.
 struct Plan {
-    int64_t kc;      // length of a block of k
-    int64_t rows;    // of one task
-    int64_t columns; // of one task
+    int64_t rows;         // of a task
+    int64_t panels;       // of b, of a task
+    int64_t chunk_panels; // of b, packed at a time
 };
 
-Plan make_plan(const Product& p, int threads) {
-    const int64_t tasks = kTasksPerThread * threads;
-    const int64_t rows = min_of(kTaskRows, round_up(p.M, kMR));
-    const int64_t column_groups = ceil_div(tasks, ceil_div(p.M, rows));
-    const int64_t columns = round_up(ceil_div(min_of(p.N, kNC), column_groups), kNR);
-    return {ceil_div(p.K, ceil_div(p.K, kKC)), rows, columns};
+template <Words W>
+Plan make_plan(const Call<W>& call, bool all_packed, int threads) {
+    const int64_t chunk = all_packed ? call.panels() : min_of(call.panels(), kBlockPanels);
+    const int64_t rows = min_of(kTaskRows<W>, round_up(call.M, kPanelRows<W>));
+    const int64_t column_groups = ceil_div(kTasksPerThread * threads, ceil_div(call.M, rows));
+    return {rows, ceil_div(chunk, column_groups), chunk};
+}
+
+// The panels from `begin` on, at most chunk_panels, of one block of every product.
+template <Words W>
+void multiply_chunk(const Call<W>& call, const Plan& plan, const Block* blocks, bool first_block, float* packed_b,
+                    PackedRows<W>& packed_a, int64_t begin) {
+    const int64_t end = min_of(call.panels(), begin + plan.chunk_panels);
+    const int64_t panel_floats = call.block_words * kPanelColumns;
+#pragma omp for schedule(static)
+    for (int64_t n = begin; n < end; n++) {
+        const int64_t p = call.product_of(n);
+        pack_panel<W>(call, call.list[p], blocks[p], packed_b + (n - begin) * panel_floats,
+                      panel_at(n - call.first_panel[p], call.list[p].N));
+    }
+#pragma omp for collapse(2) schedule(dynamic) nowait
+    for (int64_t m = 0; m < call.M; m += plan.rows) {
+        for (int64_t n0 = begin; n0 < end; n0 += plan.panels) {
+            const int64_t rows = min_of(plan.rows, call.M - m);
+            int64_t packed_for = -1; // the product whose a is packed
+            for (int64_t n = n0; n < min_of(end, n0 + plan.panels); n++) {
+                const int64_t p = call.product_of(n);
+                if (blocks[p].count == 0) {
+                    continue;
+                }
+                if (p != packed_for) {
+                    packed_a.pack(call, call.list[p], blocks[p], m, rows);
+                    packed_for = p;
+                }
+                multiply_panel<W>(call, call.list[p], blocks[p], first_block, packed_a,
+                                  packed_b + (n - begin) * panel_floats,
+                                  panel_at(n - call.first_panel[p], call.list[p].N), m, rows);
+            }
+        }
+    }
 }
 
 // Scratch: two buffers for b used by turns, so that one barrier a block is enough: while slower threads still
 // multiply one block, the others pack the next. And one buffer for a in each thread.
-int64_t floats_of_a(const Plan& plan) {
-    return plan.rows * plan.kc;
-}
-
-int64_t floats_of_b(const Product& p, const Plan& plan) {
-    return round_up(min_of(p.N, kNC), kNR) * plan.kc;
-}
-
-void packed_product(const Product& p, const Plan& plan, float* scratch, [[maybe_unused]] int threads) {
-#pragma omp parallel num_threads(threads) if (p.M * p.N * p.K > kParallelWork)
+template <Words W>
+void packed_products(const Call<W>& call, const Plan& plan, float* scratch, int64_t b_floats, int64_t a_floats,
+                     [[maybe_unused]] int threads) {
+#pragma omp parallel num_threads(threads) if (call.work > kParallelWork)
     {
-        float* packed_a = scratch + 2 * floats_of_b(p, plan) + thread_index() * floats_of_a(plan);
+        [[maybe_unused]] const TileRegisters<kTiled<W>> tiles;
+        PackedRows<W> packed_a(scratch + 2 * b_floats + thread_index() * a_floats);
         int turn = 0;
-        for (int64_t n0 = 0; n0 < p.N; n0 += kNC) {
-            const int64_t n_end = min_of(p.N, n0 + kNC);
-            for (int64_t k0 = 0; k0 < p.K; k0 += plan.kc, turn = 1 - turn) {
-                const int64_t kc = min_of(p.K - k0, plan.kc);
-                float* packed_b = scratch + turn * floats_of_b(p, plan);
-#pragma omp for schedule(static)
-                for (int64_t n = n0; n < n_end; n += kNR) {
-                    pack_b(p, packed_b + (n - n0) * kc, n, k0, kc);
+        for (int64_t begin = 0; begin < call.panels(); begin += plan.chunk_panels) {
+            Blocks<W> cutting[kMaxProducts] = {Blocks<W>(call.list[0]), Blocks<W>(call.list[min_of(1, call.count - 1)]),
+                                               Blocks<W>(call.list[call.count - 1])};
+            for (bool first = true;; first = false, turn = 1 - turn) {
+                Block blocks[kMaxProducts];
+                int64_t cuts = 0;
+                for (int64_t p = 0; p < call.count; p++) {
+                    blocks[p] = cutting[p].next();
+                    cuts += blocks[p].count;
                 }
-                int64_t m_packed = -1; // the rows that are in packed_a
-#pragma omp for collapse(2) schedule(dynamic) nowait
-                for (int64_t m = 0; m < p.M; m += plan.rows) {
-                    for (int64_t n = n0; n < n_end; n += plan.columns) {
-                        const Block block = {m,  min_of(plan.rows, p.M - m),
-                                             n,  min_of(plan.columns, n_end - n),
-                                             kc, p.accumulate || k0 > 0};
-                        if (m != m_packed) {
-                            for (int64_t i = 0; i < block.rows; i += kMR) {
-                                pack_a(p, packed_a + i * kc, m + i, min_of(block.rows - i, kMR), k0, kc);
-                            }
-                            m_packed = m;
-                        }
-                        multiply_block(p, block, packed_a, packed_b + (n - n0) * kc);
-                    }
+                if (cuts == 0) {
+                    break;
                 }
+                multiply_chunk<W>(call, plan, blocks, first, scratch + turn * b_floats, packed_a, begin);
             }
         }
     }
 }
 
-// ---- few rows ----------------------------------------------------------------------------------------------------------
-
-// ROWS x COLUMNS elements of out, each the dot product of a row of a and a row of b.
-template <int ROWS, int COLUMNS>
-void dot_tile(const Product& p,
-              const float* b, // (COLUMNS,K): rows n .. of b
-              int64_t m, int64_t n) {
-    const float* a = p.a + m * p.K;
-    vec sum[ROWS][COLUMNS] = {};
-    for (int64_t k = 0; k < p.K; k += kLanes) {
-        vec b_k[COLUMNS];
-#pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; j++) {
-            b_k[j] = load_upto(b + j * p.K + k, p.K - k);
+void by_library(LibraryMatmul library, int threads, Layout layout, const Product* list, int64_t count, int64_t M) {
+    for (int64_t p = 0; p < count; p++) {
+        const Product& product = list[p];
+        if (product.base != nullptr && product.base != product.out) {
+            __builtin_memcpy(product.out, product.base, static_cast<size_t>(M * product.N) * sizeof(float));
         }
-#pragma GCC unroll 4
-        for (int i = 0; i < ROWS; i++) {
-            const vec a_k = load_upto(a + i * p.K + k, p.K - k);
-#pragma GCC unroll 4
-            for (int j = 0; j < COLUMNS; j++) {
-                sum[i][j] = fma(a_k, b_k[j], sum[i][j]);
-            }
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < ROWS; i++) {
-#pragma GCC unroll 4
-        for (int j = 0; j < COLUMNS; j++) {
-            float* out = p.out + (m + i) * p.N + n + j;
-            *out = (p.accumulate ? *out : 0.0f) + p.alpha * sum_lanes(sum[i][j]);
+        for (int64_t t = 0; t < product.term_count; t++) {
+            const Term& term = product.terms[t];
+            library(threads, layout, product.out, term.a, term.b.numbers(), M, product.N, term.K, product.alpha,
+                    t > 0 || product.base != nullptr);
         }
     }
 }
 
-// All rows of out, COLUMNS columns from n.
-template <int COLUMNS>
-void dot_columns(const Product& p,
-                 float* decoded, // (COLUMNS,K), scratch when b is not of floats
-                 int64_t n) {
-    const float* b = decoded;
-    if (p.b.type == WeightType::f32) {
-        b = p.b.numbers() + n * p.K;
-    } else {
-        for (int64_t j = 0; j < COLUMNS; j++) {
-            dequantize(decoded + j * p.K, p.b.type, p.b_row(n + j), 0, p.K);
-        }
-    }
-    constexpr int kRows = kLanes == 16 ? 4 : 2; // kRows * kDotColumns sums must stay in registers
-    int64_t m = 0;
-    for (; m + kRows <= p.M; m += kRows) {
-        dot_tile<kRows, COLUMNS>(p, b, m, n);
-    }
-    for (; m < p.M; m++) {
-        dot_tile<1, COLUMNS>(p, b, m, n);
-    }
-}
-
-void dot_product(const Product& p,
-                 float* scratch, // (threads,kDotColumns,K) when b is not of floats
-                 [[maybe_unused]] int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static) if (p.M * p.N * p.K > kParallelWork)
-    for (int64_t n0 = 0; n0 < p.N; n0 += kDotTask) {
-        const int64_t end = min_of(p.N, n0 + kDotTask);
-        float* decoded = scratch == nullptr ? nullptr : scratch + thread_index() * kDotColumns * p.K;
-        int64_t n = n0;
-        for (; n + kDotColumns <= end; n += kDotColumns) {
-            dot_columns<kDotColumns>(p, decoded, n);
-        }
-        for (; n < end; n++) {
-            dot_columns<1>(p, decoded, n);
-        }
+// out = base or 0, where there is nothing to add.
+void empty_sum(const Product& product, int64_t M) {
+    for (int64_t i = 0; i < M * product.N; i++) {
+        product.out[i] = product.base != nullptr ? product.base[i] : 0.0f;
     }
 }
 
 } // namespace
 
-// ---- the op ------------------------------------------------------------------------------------------------------------
+// ---- the ops -----------------------------------------------------------------------------------------------------------
 
-void CpuKernels::matmul(Layout layout,
-                        float* out,     // (M,N) = or +=
-                        const float* a, // (M,K), or (K,M) for tn
-                        Matrix b,       // (N,K) for nt, else (K,N), of any type but for tn
-                        int64_t M, int64_t N, int64_t K, float alpha, bool accumulate) {
-    if (library_ != nullptr && b.type == WeightType::f32) {
-        library_(threads_, layout, out, a, b.numbers(), M, N, K, alpha, accumulate);
-        return;
+void CpuKernels::products(Layout layout, const Product* list, int64_t count, int64_t M) {
+    bool all_floats = true, all_packed = true;
+    for (int64_t p = 0; p < count; p++) {
+        int64_t K = 0;
+        for (int64_t t = 0; t < list[p].term_count; t++) {
+            const Term& term = list[p].terms[t];
+            all_floats = all_floats && term.b.type == WeightType::f32;
+            all_packed = all_packed && layout == Layout::nt && term.b.packed != nullptr;
+            K += term.K;
+        }
+        if (K == 0) {
+            empty_sum(list[p], M);
+        }
     }
-    const Product p = {layout, out, a, b, M, N, K, alpha, accumulate};
-    if (layout == Layout::nt && M <= kDotRows) {
-        const bool decode = b.type != WeightType::f32;
-        dot_product(p, decode ? scratch(threads_ * kDotColumns * K) : nullptr, threads_);
-        return;
+    const auto multiply = [&]<Words W>() {
+        const Call<W> call(layout, list, count, M);
+        if (call.panels() > 0 && M > 0 && call.block_words > 0) {
+            const Plan plan = make_plan(call, all_packed, threads_);
+            const int64_t b_floats = all_packed ? 0 : plan.chunk_panels * kPanelColumns * call.block_words;
+            const int64_t a_floats = plan.rows * call.block_words;
+            packed_products<W>(call, plan, scratch(2 * b_floats + threads_ * a_floats), b_floats, a_floats, threads_);
+        }
+    };
+    if (library_ != nullptr && all_floats) {
+        by_library(library_, threads_, layout, list, count, M);
+    } else if (layout == Layout::nt && M <= kFewRows) {
+        few_rows(list, count, M);
+    } else if (bf16_) {
+        multiply.template operator()<kBf16Words>();
+    } else {
+        multiply.template operator()<Words::floats>();
     }
-    if (K == 0 && !accumulate) { // an empty sum
-        zero(out, static_cast<size_t>(M * N) * sizeof(float));
+}
+
+namespace {
+
+// Floats of a weight that is packed for good: panels of all its words.
+template <Words W>
+int64_t packed_floats(int64_t N, int64_t K) {
+    const Panel last = panel_at(max_of(ceil_div(N, kPanelColumns) - 1, 0), N);
+    return (last.n0 + last.width) * padded_words<W>(words_of<W>(K));
+}
+
+template <Words W>
+void pack_weight(float* packed, Matrix b, int64_t N, int64_t K, [[maybe_unused]] int threads) {
+    const int64_t words = padded_words<W>(words_of<W>(K));
+#pragma omp parallel for num_threads(threads)
+    for (int64_t n = 0; n < ceil_div(N, kPanelColumns); n++) {
+        const Panel panel = panel_at(n, N);
+        pack_b<W>(packed + panel.n0 * words, Layout::nt, b, K, panel.n0, panel.columns, panel.width, 0, K);
     }
-    if (M == 0 || N == 0 || K == 0) {
-        return;
+}
+
+} // namespace
+
+size_t CpuKernels::packed_bytes(int64_t N, int64_t K) const {
+    const int64_t floats = bf16_ ? packed_floats<kBf16Words>(N, K) : packed_floats<Words::floats>(N, K);
+    return library_ != nullptr ? 0 : static_cast<size_t>(floats) * sizeof(float);
+}
+
+void CpuKernels::pack(void* packed, Matrix b, int64_t N, int64_t K) {
+    if (bf16_) {
+        pack_weight<kBf16Words>(static_cast<float*>(packed), b, N, K, threads_);
+    } else {
+        pack_weight<Words::floats>(static_cast<float*>(packed), b, N, K, threads_);
     }
-    const Plan plan = make_plan(p, threads_);
-    packed_product(p, plan, scratch(2 * floats_of_b(p, plan) + threads_ * floats_of_a(plan)), threads_);
 }
 
 // ---- the roof ----------------------------------------------------------------------------------------------------------
 
-// As many independent sums as the micro-kernel holds, and nothing else: what no matmul can be faster than.
-int64_t spin_multiply_adds(int64_t rounds, float* sink, bool) {
+// As many independent sums as the micro-kernel holds, and nothing else: what no product can be faster than.
+template <Words W>
+int64_t spin(int64_t rounds, float* sink) {
     constexpr int kSums = 12;
     vec sum[kSums]; // all different, or the compiler would compute one of them for all
     for (int j = 0; j < kSums; j++) {
@@ -373,13 +412,45 @@ int64_t spin_multiply_adds(int64_t rounds, float* sink, bool) {
     for (int64_t i = 0; i < rounds; i++) {
 #pragma GCC unroll 12
         for (int j = 0; j < kSums; j++) {
-            sum[j] = fma(sum[j], x, x);
+            sum[j] = multiply_add<W>(sum[j], x, x);
         }
     }
     for (int j = 0; j < kSums; j++) {
         *sink += sum_lanes(sum[j]);
     }
-    return rounds * kSums * kLanes * 2;
+    return rounds * kSums * kLanes * 2 * kPerWord<W>;
+}
+
+#if defined(__AMX_BF16__)
+int64_t spin_tiles(int64_t rounds, float* sink) {
+    const TileRegisters<true> tiles;
+    alignas(64) float zeros[256] = {};
+    tile_fence();
+    _tile_loadd(4, zeros, 64);
+    _tile_loadd(6, zeros, 64);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < rounds; i++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_dpbf16ps(2, 4, 6);
+        _tile_dpbf16ps(3, 4, 6);
+    }
+    _tile_stored(0, zeros, 64);
+    *sink += zeros[0];
+    return rounds * 4 * 2 * 16 * 16 * 32;
+}
+#endif
+
+int64_t spin_multiply_adds(int64_t rounds, float* sink, bool bf16) {
+#if defined(__AMX_BF16__)
+    if (bf16) {
+        return spin_tiles(rounds / 8, sink);
+    }
+#endif
+    return bf16 ? spin<kBf16Words>(rounds, sink) : spin<Words::floats>(rounds, sink);
 }
 
 Kernels* make_cpu_kernels(const CpuSettings& settings) {

@@ -37,10 +37,17 @@ public:
     }
     const void* map(const void* host, size_t bytes) override { return inner_->map(host, bytes); }
     void unmap(const void* mapped) override { inner_->unmap(mapped); }
-    void matmul(Layout layout, real* out, const real* a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
-                bool accumulate) override {
-        observe("matmul", 2 * M * N * K, [&] { inner_->matmul(layout, out, a, b, M, N, K, alpha, accumulate); });
+    void products(Layout layout, const Product* list, int64_t count, int64_t M) override {
+        int64_t flops = 0;
+        for (int64_t p = 0; p < count; p++) {
+            for (int64_t t = 0; t < list[p].term_count; t++) {
+                flops += 2 * M * list[p].N * list[p].terms[t].K;
+            }
+        }
+        observe("products", flops, [&] { inner_->products(layout, list, count, M); });
     }
+    size_t packed_bytes(int64_t N, int64_t K) const override { return inner_->packed_bytes(N, K); }
+    void pack(void* packed, Matrix b, int64_t N, int64_t K) override { inner_->pack(packed, b, N, K); }
     void bias_forward(real* out, const real* bias, int64_t N, int64_t C) override {
         observe("bias_forward", 0, [&] { inner_->bias_forward(out, bias, N, C); });
     }

@@ -117,6 +117,38 @@ std::vector<real> rounded(const real* x, // (n)
     return out;
 }
 
+// out += a b
+void add_product(Layout layout,
+                 double* out,   // (M,N) +=
+                 const real* a, // (M,K), or (K,M) for tn
+                 Matrix weight, // (N,K) for nt, else (K,N), of any type
+                 int64_t M, int64_t N, int64_t K, bool round) {
+    const Numbers numbers(weight, layout == Layout::nt ? N : K, layout == Layout::nt ? K : N);
+    const real* b = numbers.data;
+    std::vector<real> rounded_a, rounded_b;
+    if (round) {
+        rounded_a = rounded(a, M * K);
+        rounded_b = rounded(b, K * N);
+        a = rounded_a.data();
+        b = rounded_b.data();
+    }
+    for (int64_t m = 0; m < M; m++) {
+        double* row = out + m * N;
+        if (layout == Layout::nt) {
+            for (int64_t n = 0; n < N; n++) {
+                row[n] += dot(a + m * K, b + n * K, K);
+            }
+        } else {
+            for (int64_t k = 0; k < K; k++) {
+                const double a_mk = layout == Layout::tn ? a[k * M + m] : a[m * K + k];
+                for (int64_t n = 0; n < N; n++) {
+                    row[n] += a_mk * double(b[k * N + n]);
+                }
+            }
+        }
+    }
+}
+
 // ---- the ops, in the order of kernels.h -------------------------------------------------------------------
 
 class ReferenceKernels final : public Kernels {
@@ -163,41 +195,25 @@ public:
     // One row of out at a time. With b transposed an element is the dot product of two contiguous rows;
     // otherwise the row of out is the sum of the rows of b, each times one element of a. Either way b is read
     // along its rows.
-    void matmul(Layout layout,
-                real* out,     // (M,N)
-                const real* a, // (M,K), or (K,M) for tn
-                Matrix weight, // (N,K) for nt, else (K,N), of any type
-                int64_t M, int64_t N, int64_t K, real alpha, bool accumulate) override {
-        const Numbers numbers(weight, layout == Layout::nt ? N : K, layout == Layout::nt ? K : N);
-        const real* b = numbers.data;
-        std::vector<real> rounded_a, rounded_b;
-        if (bf16_ && !(layout == Layout::nt && M <= kFewRows)) {
-            rounded_a = rounded(a, M * K);
-            rounded_b = rounded(b, K * N);
-            a = rounded_a.data();
-            b = rounded_b.data();
-        }
-        std::vector<double> row(N);
-        for (int64_t m = 0; m < M; m++) {
-            std::fill(row.begin(), row.end(), 0.0);
-            if (layout == Layout::nt) {
-                for (int64_t n = 0; n < N; n++) {
-                    row[n] = dot(a + m * K, b + n * K, K);
-                }
-            } else {
-                for (int64_t k = 0; k < K; k++) {
-                    const double a_mk = layout == Layout::tn ? a[k * M + m] : a[m * K + k];
-                    for (int64_t n = 0; n < N; n++) {
-                        row[n] += a_mk * double(b[k * N + n]);
-                    }
-                }
+    void products(Layout layout, const Product* list, int64_t count, int64_t M) override {
+        for (int64_t p = 0; p < count; p++) {
+            const Product& product = list[p];
+            const int64_t N = product.N;
+            std::vector<double> sum(M * N, 0.0); // (M,N)
+            for (int64_t t = 0; t < product.term_count; t++) {
+                const Term& term = product.terms[t];
+                const bool round = bf16_ && !(layout == Layout::nt && M <= kFewRows);
+                add_product(layout, sum.data(), term.a, term.b, M, N, term.K, round);
             }
-            for (int64_t n = 0; n < N; n++) {
-                const double before = accumulate ? out[m * N + n] : 0.0;
-                out[m * N + n] = real(before + double(alpha) * row[n]);
+            for (int64_t i = 0; i < M * N; i++) {
+                const double base = product.base == nullptr ? 0.0 : product.base[i];
+                product.out[i] = real(base + double(product.alpha) * sum[i]);
             }
         }
     }
+
+    size_t packed_bytes(int64_t, int64_t) const override { return 0; }
+    void pack(void*, Matrix, int64_t, int64_t) override {}
 
     void bias_forward(real* out,        // (N,C) +=
                       const real* bias, // (C)

@@ -46,12 +46,17 @@ inline constexpr WeightFormat kWeightFormats[] = {
 };
 inline constexpr int kWeightTypes = 11;
 
+// CASE(type) for each type that is not real.
+#define SKINTERN_EACH_STORED_TYPE(CASE) \
+    CASE(f16) CASE(bf16) CASE(q8_0) CASE(q4_0) CASE(q4_1) CASE(q5_0) CASE(q5_1) CASE(q4_k) CASE(q5_k) CASE(q6_k)
+
 [[gnu::always_inline]] inline const WeightFormat& weight_format(WeightType type) { return kWeightFormats[static_cast<size_t>(type)]; }
 
 // Where a weight lies: row-major, rows of whole blocks. Nothing is owned. A pointer to real numbers is a matrix of them.
 struct Matrix {
     const void* data = nullptr;
     WeightType type = WeightType::f32;
+    const void* packed = nullptr; // by Kernels::pack, or null
 
     [[gnu::always_inline]] Matrix() {}
     [[gnu::always_inline]] Matrix(const real* numbers) : data(numbers) {} // not explicit: an operand that is no weight is written as it is

@@ -46,12 +46,15 @@ struct Backend {
     std::unique_ptr<Kernels> two; // two threads
 };
 
-inline std::vector<Backend> make_backends() {
+inline std::vector<Backend> make_backends(const std::string& dtype) {
     std::vector<Backend> backends;
     for (const std::string matmul : {"own", "openblas"}) {
-        for (const std::string isa : {"portable", "avx2", "avx512"}) {
-            KernelOptions options{"cpu", isa, matmul, 1};
-            const std::string label = "isa " + isa + ", matmul " + matmul;
+        if (dtype == "bf16" && matmul != "own") {
+            continue; // a library multiplies F32 only
+        }
+        for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+            KernelOptions options{"cpu", isa, matmul, 1, dtype};
+            const std::string label = "isa " + isa + ", matmul " + matmul + (dtype == "f32" ? "" : ", dtype " + dtype);
             try {
                 Backend backend{label, matmul != "own", make_kernels(options), nullptr};
                 options.threads = 2;
@@ -66,8 +69,19 @@ inline std::vector<Backend> make_backends() {
 }
 
 inline const std::vector<Backend>& backends() {
-    static const std::vector<Backend> all = make_backends();
+    static const std::vector<Backend> all = make_backends("f32");
     return all;
+}
+
+// Those of dtype bf16, and the reference that rounds as they do.
+inline const std::vector<Backend>& bf16_backends() {
+    static const std::vector<Backend> all = make_backends("bf16");
+    return all;
+}
+
+inline Kernels& bf16_reference() {
+    static const std::unique_ptr<Kernels> kernels = make_reference_kernels(true);
+    return *kernels;
 }
 
 inline Kernels& reference() {
@@ -212,10 +226,11 @@ using Op = std::function<Outputs(Kernels&)>;
 // Every backend computes what the reference computes, and always the same bits. A tolerance for each output.
 // A library takes part in matmul only, and is not asked for the same bits with another number of threads:
 // OpenBLAS adds in another order then.
-inline void require_like_reference(const Op& op, const Outputs& tolerance, bool is_matmul = false) {
-    const Outputs expected = op(reference());
+inline void require_like(Kernels& textbook, const std::vector<Backend>& backends, const Op& op,
+                         const Outputs& tolerance, bool is_matmul) {
+    const Outputs expected = op(textbook);
     REQUIRE(expected.size() == tolerance.size());
-    for (const Backend& backend : backends()) {
+    for (const Backend& backend : backends) {
         if (backend.library && !is_matmul) {
             continue;
         }
@@ -232,6 +247,17 @@ inline void require_like_reference(const Op& op, const Outputs& tolerance, bool 
         }
         REQUIRE((backend.library || same_bits(shared, got)));
     }
+}
+
+inline void require_like_reference(const Op& op, const Outputs& tolerance, bool is_matmul = false) {
+    require_like(reference(), backends(), op, tolerance, is_matmul);
+}
+
+// A product, in F32 and in BF16: what is multiplied is rounded there, literally the same numbers in every backend, so the
+// tolerance of the sum is the same.
+inline void require_product_like_reference(const Op& op, const Outputs& tolerance) {
+    require_like(reference(), backends(), op, tolerance, true);
+    require_like(bf16_reference(), bf16_backends(), op, tolerance, true);
 }
 
 inline std::vector<int32_t> random_ints(Rng& rng, int64_t n, int64_t below) {

@@ -1,5 +1,7 @@
 // test_kernels.cpp — every fast backend of this machine against the textbook loops, at odd shapes and at shapes that cross
 // the blocks of a fast kernel (attention: test_attention.cpp). Tolerances: kernel_backends.h.
+#include <deque>
+
 #include "kernel_backends.h"
 
 using namespace skintern;
@@ -28,6 +30,9 @@ inline Vector random_rotations(Rng& rng, int64_t P, int64_t HS) {
     return cos_sin;
 }
 
+// Magnitudes are taken of operands that are not rounded to BF16: each may be larger by 2^-8 there.
+constexpr double kRounded = 1.01;
+
 const std::vector<std::pair<int64_t, int64_t>> kRowShapes = {{1, 1},  {1, 33}, {3, 5},    {5, 17},
                                                              {17, 3}, {33, 1}, {70, 100}, {9, 576}};
 
@@ -45,6 +50,8 @@ TEST_CASE("make_kernels refuses what it does not know", "[kernels]") {
     REQUIRE_THROWS_AS(make_kernels({"cpu", "avx1024", "own", 1}), Error);
     REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "abacus", 1}), Error);
     REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "own", -1}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "own", 1, "f64"}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "openblas", 1, "bf16"}), Error);
     REQUIRE(make_kernels({"reference", "auto", "own", 1})->name() == reference().name());
 }
 
@@ -95,11 +102,74 @@ void require_matmul(int64_t M, int64_t N, int64_t K, real alpha, bool accumulate
         const Vector b_abs = absolute(b);
         reference().matmul(layout, magnitude.data(), a_abs.data(), b_abs.data(), M, N, K, std::fabs(alpha),
                            accumulate);
-        require_like_reference(op, {scaled((double(K) + 3.0) * kU, magnitude)}, true);
+        require_product_like_reference(op, {scaled((double(K) + 3.0) * kU * kRounded, magnitude)});
     }
 }
 
 } // namespace
+
+// What an adapter makes of a layer: several products of the same rows, each a sum of terms of different lengths, on top of
+// what was there, with weights packed for good.
+TEST_CASE("products of several terms agree with the reference, packed weights to the last bit", "[kernels]") {
+    for (const int64_t M : {1, 5, 8, 9, 16, 17, 33, 130}) {
+        for (const auto& [K, R] : std::vector<std::pair<int64_t, int64_t>>{{33, 5}, {64, 16}, {576, 16}, {1, 1}, {700, 3}, {1536, 0}}) {
+            INFO(format("M %d, K %d, R %d", int(M), int(K), int(R)));
+            const std::vector<int64_t> N = {17, 40, 64};
+            Rng rng(2, "products");
+            const Vector x = random_vector(rng, M * K);
+            std::vector<Vector> w, low, b, base;
+            for (const int64_t n : N) {
+                w.push_back(random_vector(rng, n * K));
+                low.push_back(random_vector(rng, M * R));
+                b.push_back(random_vector(rng, n * R));
+                base.push_back(random_vector(rng, M * n));
+            }
+            const auto run = [&](Kernels& kernels, bool packed, const auto& change) -> Outputs {
+                std::deque<Reals> all;
+                const auto put = [&](const Vector& v) { return all.emplace_back(kernels, change(v)).data(); };
+                std::vector<void*> panels;
+                Product list[3];
+                const real* x_ = put(x);
+                std::vector<Reals*> outs;
+                for (size_t p = 0; p < 3; p++) {
+                    list[p].out = put(p == 1 ? base[p] : nans(M * N[p]));
+                    outs.push_back(&all.back());
+                    list[p].base = p == 0 ? nullptr : p == 1 ? list[p].out : put(base[p]);
+                    list[p].N = N[p];
+                    Matrix weight(put(w[p]));
+                    if (packed && p != 2 && kernels.packed_bytes(N[p], K) > 0) {
+                        panels.push_back(kernels.alloc(kernels.packed_bytes(N[p], K)));
+                        kernels.pack(panels.back(), weight, N[p], K);
+                        weight.packed = panels.back();
+                    }
+                    list[p].add(x_, weight, K);
+                    list[p].add(put(low[p]), put(b[p]), R);
+                }
+                kernels.products(Layout::nt, list, 3, M);
+                Outputs out;
+                for (Reals* o : outs) {
+                    out.push_back(o->read());
+                }
+                for (void* panel : panels) {
+                    kernels.free(panel);
+                }
+                return out;
+            };
+            const auto as_it_is = [](const Vector& v) { return v; };
+            Outputs tolerance = run(reference(), false, absolute);
+            for (Vector& t : tolerance) {
+                t = scaled((double(K + R) + 3.0) * kU * kRounded, t);
+            }
+            require_product_like_reference([&](Kernels& k) { return run(k, false, as_it_is); }, tolerance);
+            for (const auto* backends_ : {&backends(), &bf16_backends()}) {
+                for (const Backend& backend : *backends_) {
+                    INFO(backend.label);
+                    REQUIRE((backend.library || same_bits(run(*backend.two, true, as_it_is), run(*backend.one, false, as_it_is))));
+                }
+            }
+        }
+    }
+}
 
 TEST_CASE("matmul agrees with the reference at odd shapes and across blocks", "[kernels]") {
     struct Shape {

@@ -1,0 +1,147 @@
+// few_rows_cpu.cpp — layers of at most kFewRows rows: decoding.
+//
+// Every weight is read once and serves a few rows, so memory and the decoding of blocks are the limit, not multiply-adds,
+// and packing would cost as much as the product. The rows of a and b are multiplied as dot products, straight from where
+// they lie; a row of blocks is decoded in registers on the way. Several products of the same call, and the terms of each,
+// are one pass: threads wake once.
+//
+// Cost: bytes of the weights. Scratch: none.
+#include "cpu.h"
+#include "decode.h"
+#include "simd.h"
+
+namespace skintern::SKINTERN_ISA {
+
+namespace {
+
+constexpr int64_t kDotColumns = 4; // columns of out that one pass over a row of a serves
+constexpr int64_t kDotTask = 32;   // columns of one task
+// Multiply-adds below which waking the other threads costs more.
+[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+
+// sum[i][j] += the dot product of row m+i of a and row j of b, of floats, lane by lane.
+template <int ROWS, int COLUMNS>
+inline void add_dots(vec (&sum)[ROWS][COLUMNS], const float* a, // (ROWS,K)
+                     const float* b,                            // (COLUMNS,K)
+                     int64_t K) {
+    for (int64_t k = 0; k < K; k += kLanes) {
+        vec b_k[COLUMNS];
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; j++) {
+            b_k[j] = load_upto(b + j * K + k, K - k);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < ROWS; i++) {
+            const vec a_k = load_upto(a + i * K + k, K - k);
+#pragma GCC unroll 4
+            for (int j = 0; j < COLUMNS; j++) {
+                sum[i][j] = fma(a_k, b_k[j], sum[i][j]);
+            }
+        }
+    }
+}
+
+// Likewise with rows of a type.
+template <WeightType TYPE, int ROWS, int COLUMNS>
+inline void add_dots_of_blocks(vec (&sum)[ROWS][COLUMNS], const float* a, // (ROWS,K)
+                               const uint8_t* b,                          // COLUMNS rows, row_size apart
+                               int64_t row_size, int64_t K) {
+    const int64_t whole = K / kDecodedPart * kDecodedPart;
+    for (int64_t k = 0; k < whole; k += kDecodedPart) {
+#pragma GCC unroll 4
+        for (int j = 0; j < COLUMNS; j++) {
+            vec b_k[kPartVectors];
+            decode_part<TYPE>(b_k, b + j * row_size, k / kDecodedPart);
+#pragma GCC unroll 4
+            for (int i = 0; i < ROWS; i++) {
+#pragma GCC unroll 8
+                for (int v = 0; v < kPartVectors; v++) {
+                    sum[i][j] = fma(load(a + i * K + k + v * kLanes), b_k[v], sum[i][j]);
+                }
+            }
+        }
+    }
+    for (int j = 0; j < COLUMNS && whole < K; j++) { // types of single numbers end anywhere
+        float numbers[kDecodedPart];
+        dequantize(numbers, TYPE, b + j * row_size, whole, K - whole);
+        for (int i = 0; i < ROWS; i++) {
+            for (int64_t k = whole; k < K; k += kLanes) {
+                const vec a_k = load_upto(a + i * K + k, K - k);
+                sum[i][j] = fma(a_k, load_upto(numbers + k - whole, K - k), sum[i][j]);
+            }
+        }
+    }
+}
+
+template <int ROWS, int COLUMNS>
+inline void add_term(vec (&sum)[ROWS][COLUMNS], const Term& term, int64_t m, int64_t n) {
+    const float* a = term.a + m * term.K;
+    const int64_t row_size = row_bytes(term.b.type, term.K);
+    const uint8_t* b = static_cast<const uint8_t*>(term.b.data) + n * row_size;
+    switch (term.b.type) {
+    case WeightType::f32: add_dots<ROWS, COLUMNS>(sum, a, term.b.numbers() + n * term.K, term.K); break;
+#define SKINTERN_CASE(TYPE) \
+    case WeightType::TYPE: add_dots_of_blocks<WeightType::TYPE, ROWS, COLUMNS>(sum, a, b, row_size, term.K); break;
+        SKINTERN_EACH_STORED_TYPE(SKINTERN_CASE)
+#undef SKINTERN_CASE
+    }
+}
+
+// ROWS x COLUMNS elements of out from row m and column n.
+template <int ROWS, int COLUMNS>
+void dot_tile(const Product& product, int64_t m, int64_t n) {
+    vec sum[ROWS][COLUMNS] = {};
+    for (int64_t t = 0; t < product.term_count; t++) {
+        add_term<ROWS, COLUMNS>(sum, product.terms[t], m, n);
+    }
+    for (int i = 0; i < ROWS; i++) {
+        for (int j = 0; j < COLUMNS; j++) {
+            const int64_t at = (m + i) * product.N + n + j;
+            const float base = product.base != nullptr ? product.base[at] : 0.0f;
+            product.out[at] = base + product.alpha * sum_lanes(sum[i][j]);
+        }
+    }
+}
+
+// All rows of out, COLUMNS columns from n.
+template <int COLUMNS>
+void dot_columns(const Product& product, int64_t M, int64_t n) {
+    constexpr int kRows = kLanes == 16 ? 4 : 2; // kRows * kDotColumns sums must stay in registers
+    int64_t m = 0;
+    for (; m + kRows <= M; m += kRows) {
+        dot_tile<kRows, COLUMNS>(product, m, n);
+    }
+    for (; m < M; m++) {
+        dot_tile<1, COLUMNS>(product, m, n);
+    }
+}
+
+} // namespace
+
+void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
+    int64_t first_task[kMaxProducts + 1] = {0};
+    int64_t work = 0;
+    for (int64_t p = 0; p < count; p++) {
+        first_task[p + 1] = first_task[p] + ceil_div(list[p].N, kDotTask);
+        for (int64_t t = 0; t < list[p].term_count; t++) {
+            work += M * list[p].N * list[p].terms[t].K;
+        }
+    }
+#pragma omp parallel for num_threads(threads_) schedule(static) if (work > kParallelWork)
+    for (int64_t task = 0; task < first_task[count]; task++) {
+        int64_t p = 0;
+        while (task >= first_task[p + 1]) {
+            p++;
+        }
+        int64_t n = (task - first_task[p]) * kDotTask;
+        const int64_t end = min_of(list[p].N, n + kDotTask);
+        for (; n + kDotColumns <= end; n += kDotColumns) {
+            dot_columns<kDotColumns>(list[p], M, n);
+        }
+        for (; n < end; n++) {
+            dot_columns<1>(list[p], M, n);
+        }
+    }
+}
+
+} // namespace skintern::SKINTERN_ISA
