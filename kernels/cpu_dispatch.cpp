@@ -7,9 +7,12 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
-#include <new>
+#include <cstdlib>
 #include <vector>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 #ifdef SKINTERN_AMX
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -37,17 +40,26 @@ int thread_index() {
 
 namespace {
 
-constexpr std::align_val_t kAlignment{64}; // a cache line, and the widest vector
+constexpr size_t kAlignment = 64;             // a cache line, and the widest vector
+constexpr size_t kHugePage = size_t{1} << 21; // a large block lies in pages of 2 MB: what is read in order arrives faster
 
-// nullptr when there is not enough memory. Some libraries round the size up to the alignment without a look at
-// overflow, hence the limit, which no memory reaches.
+// nullptr when there is not enough memory. Rounding the size up must not overflow, hence the limit, which no memory
+// reaches.
 void* allocate(size_t bytes) {
-    return bytes > PTRDIFF_MAX - 64 ? nullptr : ::operator new(bytes, kAlignment, std::nothrow);
+    if (bytes > PTRDIFF_MAX - kHugePage) {
+        return nullptr;
+    }
+    const size_t alignment = bytes >= 2 * kHugePage ? kHugePage : kAlignment;
+    void* ptr = std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
+#ifdef __linux__
+    if (ptr != nullptr && alignment == kHugePage) {
+        madvise(ptr, bytes, MADV_HUGEPAGE); // where the system will not, small pages do
+    }
+#endif
+    return ptr;
 }
 
-void release(void* ptr) {
-    ::operator delete(ptr, kAlignment);
-}
+void release(void* ptr) { std::free(ptr); }
 
 } // namespace
 

@@ -16,6 +16,8 @@ namespace {
 
 constexpr int64_t kDotColumns = 4; // columns of out that one pass over a row of a serves
 constexpr int64_t kDotTask = 32;   // columns of one task
+// Blocks are asked for so far ahead: the processor's own prefetching does not cross the pages of a mapped file.
+constexpr int64_t kPrefetchBytes = 8192;
 // Multiply-adds below which waking the other threads costs more.
 [[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
 
@@ -51,6 +53,7 @@ inline void add_dots_of_blocks(vec (&sum)[ROWS][COLUMNS], const float* a, // (RO
 #pragma GCC unroll 4
         for (int j = 0; j < COLUMNS; j++) {
             vec b_k[kPartVectors];
+            __builtin_prefetch(b + j * row_size + row_bytes(TYPE, k) + kPrefetchBytes);
             decode_part<TYPE>(b_k, b + j * row_size, k / kDecodedPart);
 #pragma GCC unroll 4
             for (int i = 0; i < ROWS; i++) {

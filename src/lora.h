@@ -1,13 +1,17 @@
 // lora.h — a linear layer with an optional low-rank adapter (LoRA, Hu et al. 2021, equation 3).
 //
-//   y = x W^T + b + s (x A^T) B^T        s = alpha / r
-//   x (N,IN)   W (OUT,IN)   b (OUT)   A (R,IN)   B (OUT,R)   low = x A^T (N,R)
+//   y = x W^T + b + low B^T,  low = s x A^T          s = alpha / r
+//   x (N,IN)   W (OUT,IN)   b (OUT)   A (R,IN)   B (OUT,R)   low (N,R)
+//
+// A layer with its adapter is one sum, [x, low] [W, B]^T, and layers that read the same x (q, k and v; gate and up) are
+// computed together: x is read once for all of them.
 //
 // Full fine-tuning, LoRA and frozen are settings of this one path: a gradient pointer that is null means that nothing
 // is computed for that parameter, and r = 0 means that there is no adapter. With LoRA, dW never exists.
 // Cost: 2 N IN OUT FLOPs forward and for dx, plus 2 N R (IN + OUT) for the adapter, twice that in its backward.
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "kernels.h"
@@ -31,20 +35,29 @@ struct Linear {
     real* dlora_b = nullptr; // (OUT,R), null: frozen
 };
 
-// out = (or +=, with accumulate) the layer applied to inp; low = inp A^T is kept for the backward pass.
-void linear_forward(Kernels& kernels, const Linear& layer,
-                    real* out,       // (N,OUT) = or +=
-                    real* low,       // (N,R) =, untouched when r = 0
-                    const real* inp, // (N,IN)
-                    int64_t N, bool accumulate);
+struct LinearForward {
+    const Linear* layer;
+    real* out;                  // (N,OUT) =
+    real* low;                  // (N,R) = s x A^T, kept for the backward pass; untouched when r = 0
+    const real* base = nullptr; // (N,OUT), may be out: what the layer is added to
+};
 
-// Gradients of the trained parameters (+=) and of the input (= or +=; null: not wanted).
-void linear_backward(Kernels& kernels, const Linear& layer,
-                     real* dinp,       // (N,IN) = or +=, or null
-                     real* dlow,       // (N,R) scratch
-                     const real* dout, // (N,OUT)
-                     const real* inp,  // (N,IN) of the forward pass
-                     const real* low,  // (N,R) of the forward pass
-                     int64_t N, bool accumulate);
+// Layers that read the same input, at most kMaxProducts: out = base + the layer applied to inp.
+void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layers,
+                    const real* inp, // (N,IN)
+                    int64_t N);
+
+struct LinearBackward {
+    const Linear* layer;
+    real* dlow;       // (N,R) scratch of its own
+    const real* dout; // (N,OUT)
+    const real* low;  // (N,R) of the forward pass
+};
+
+// Gradients of the trained parameters (+=) and of the input that the layers share (=; null: not wanted).
+void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers,
+                     real* dinp,      // (N,IN) =, or null
+                     const real* inp, // (N,IN) of the forward pass
+                     int64_t N);
 
 } // namespace skintern

@@ -35,10 +35,10 @@ struct Transformer::Block {
     std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
 };
 
-// One layer's activations, kept for its backward pass.
+// One layer's activations, kept for its backward pass. What one cheap op makes of them (the norms of x and mid, and
+// silu(gate) * up: a third of the memory) is not kept but computed again there.
 struct Transformer::Acts {
     real* x = nullptr;     // (N,C) the residual stream that comes in
-    real* n1 = nullptr;    // (N,C) rmsnorm(x)
     real* rstd1 = nullptr; // (N)
     real *q_proj = nullptr, *k_proj = nullptr; // (N,NH*HS), (N,NKV*HS) before the norm; q and k where there is none
     real *rstd_q = nullptr, *rstd_k = nullptr; // (N,NH), (N,NKV)
@@ -48,12 +48,10 @@ struct Transformer::Acts {
     real* att = nullptr;   // (N,NH*HS)
     real* lse = nullptr;   // (N,NH)
     real* mid = nullptr;   // (N,C) the residual stream after attention
-    real* n2 = nullptr;    // (N,C) rmsnorm(mid)
     real* rstd2 = nullptr; // (N)
     real* gate = nullptr;  // (N,F)
     real* up = nullptr;    // (N,F)
-    real* act = nullptr;   // (N,F) silu(gate) * up
-    real *low_q = nullptr, *low_k = nullptr, *low_v = nullptr, *low_o = nullptr;           // (N,R) x A^T of each
+    real *low_q = nullptr, *low_k = nullptr, *low_v = nullptr, *low_o = nullptr;           // (N,R) s x A^T of each
     real *low_gate = nullptr, *low_up = nullptr, *low_down = nullptr;                      // adapter
 };
 
@@ -283,7 +281,6 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         Acts& a = acts_[l];
         const std::string p = format("layers.%zu.", l);
         want(&a.x, p + "x", {N, C});
-        want(&a.n1, p + "n1", {N, C});
         want(&a.rstd1, p + "rstd1", {N});
         want(&a.q, p + "q", {N, QC});
         want(&a.k, p + "k", {N, KC});
@@ -297,11 +294,9 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&a.att, p + "att", {N, QC});
         want(&a.lse, p + "lse", {N, config_.heads});
         want(&a.mid, p + "mid", {N, C});
-        want(&a.n2, p + "n2", {N, C});
         want(&a.rstd2, p + "rstd2", {N});
         want(&a.gate, p + "gate", {N, F});
         want(&a.up, p + "up", {N, F});
-        want(&a.act, p + "act", {N, F});
         want(&a.low_q, p + "low_q", {N, R});
         want(&a.low_k, p + "low_k", {N, R});
         want(&a.low_v, p + "low_v", {N, R});
@@ -311,6 +306,8 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&a.low_down, p + "low_down", {N, R});
     }
     want(&x_last_, "x_last", {training ? N : 0, C});
+    want(&n_, "n", {N, C});
+    want(&act_, "act", {N, F});
     want(&picked_, "picked", {M, C});
     want(&normed_, "normed", {M, C});
     want(&rstd_, "rstd", {M});
@@ -332,7 +329,9 @@ void Transformer::plan(int64_t N, int64_t M, bool training) {
         want(&dact_, "dact", {N, F});
         want(&dgate_, "dgate", {N, F});
         want(&dup_, "dup", {N, F});
-        want(&dlow_, "dlow", {N, R});
+        for (int i = 0; i < kMaxProducts; i++) {
+            want(&dlow_[i], format("dlow_%d", i), {N, R});
+        }
     }
     activations_->allocate();
     for (const auto& [where, tensor] : links) {
@@ -434,14 +433,11 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     real* x_next = shared || l + 1 == config_.layers ? x_last_ : acts_[static_cast<size_t>(l) + 1].x;
     const int64_t N = pass.N, C = config_.channels, NH = config_.heads, NKV = config_.kv_heads;
     const int64_t HS = config_.head_size, F = config_.ffn;
-    const size_t residual_bytes = static_cast<size_t>(N * C) * sizeof(real);
     const real eps = static_cast<real>(config_.norm_eps);
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
 
-    kernels_->rmsnorm_forward(a.n1, a.rstd1, a.x, w.norm1, N, C, eps);
-    linear_forward(*kernels_, w.q, a.q_proj, a.low_q, a.n1, N, false);
-    linear_forward(*kernels_, w.k, a.k_proj, a.low_k, a.n1, N, false);
-    linear_forward(*kernels_, w.v, a.v, a.low_v, a.n1, N, false);
+    kernels_->rmsnorm_forward(n_, a.rstd1, a.x, w.norm1, N, C, eps);
+    linear_forward(*kernels_, {{&w.q, a.q_proj, a.low_q}, {&w.k, a.k_proj, a.low_k}, {&w.v, a.v, a.low_v}}, n_, N);
     if (config_.qk_norm) { // a head is a row
         note(p + "q_proj", a.q_proj, {N, NH, HS});
         note(p + "k_proj", a.k_proj, {N, NKV, HS});
@@ -450,7 +446,7 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     }
     kernels_->rope(a.q, rope_table_.data(), pass.positions, N, NH, HS, false);
     kernels_->rope(a.k, rope_table_.data(), pass.positions, N, NKV, HS, false);
-    note(p + "norm1", a.n1, {N, C});
+    note(p + "norm1", n_, {N, C});
     note(p + "q", a.q, {N, NH, HS});
     note(p + "k", a.k, {N, NKV, HS});
     note(p + "v", a.v, {N, NKV, HS});
@@ -465,20 +461,17 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
         kernels_->attention_forward(a.att, a.lse, a.q, a.k, a.v, pass.seq, NH, NKV, HS);
     }
     note(p + "attention", a.att, {N, NH, HS});
-    kernels_->copy(a.mid, a.x, residual_bytes);
-    linear_forward(*kernels_, w.o, a.mid, a.low_o, a.att, N, true); // mid = x + O(att)
+    linear_forward(*kernels_, {{&w.o, a.mid, a.low_o, a.x}}, a.att, N); // mid = x + O(att)
     note(p + "mid", a.mid, {N, C});
 
-    kernels_->rmsnorm_forward(a.n2, a.rstd2, a.mid, w.norm2, N, C, eps);
-    linear_forward(*kernels_, w.gate, a.gate, a.low_gate, a.n2, N, false);
-    linear_forward(*kernels_, w.up, a.up, a.low_up, a.n2, N, false);
-    kernels_->swiglu_forward(a.act, a.gate, a.up, N * F);
-    note(p + "norm2", a.n2, {N, C});
+    kernels_->rmsnorm_forward(n_, a.rstd2, a.mid, w.norm2, N, C, eps);
+    linear_forward(*kernels_, {{&w.gate, a.gate, a.low_gate}, {&w.up, a.up, a.low_up}}, n_, N);
+    kernels_->swiglu_forward(act_, a.gate, a.up, N * F);
+    note(p + "norm2", n_, {N, C});
     note(p + "gate", a.gate, {N, F});
     note(p + "up", a.up, {N, F});
-    note(p + "act", a.act, {N, F});
-    kernels_->copy(x_next, a.mid, residual_bytes);
-    linear_forward(*kernels_, w.down, x_next, a.low_down, a.act, N, true); // x_next = mid + D(act)
+    note(p + "act", act_, {N, F});
+    linear_forward(*kernels_, {{&w.down, x_next, a.low_down, a.mid}}, act_, N); // x_next = mid + D(act)
     note(p + "out", x_next, {N, C});
 }
 
@@ -578,19 +571,22 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     const Acts& a = acts_[static_cast<size_t>(l)];
     const int64_t N = pass.N, C = config_.channels, NH = config_.heads, NKV = config_.kv_heads;
     const int64_t HS = config_.head_size, F = config_.ffn;
+    const real eps = static_cast<real>(config_.norm_eps);
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
 
     // forward: x_next = mid + D(act), act = silu(G n2) * (U n2), n2 = rmsnorm(mid)
-    linear_backward(*kernels_, w.down, dact_, dlow_, dx_, a.act, a.low_down, N, false);
+    kernels_->swiglu_forward(act_, a.gate, a.up, N * F); // again: see Acts
+    linear_backward(*kernels_, {{&w.down, dlow_[0], dx_, a.low_down}}, dact_, act_, N);
     kernels_->swiglu_backward(dgate_, dup_, dact_, a.gate, a.up, N * F);
-    linear_backward(*kernels_, w.gate, dnorm_, dlow_, dgate_, a.n2, a.low_gate, N, false);
-    linear_backward(*kernels_, w.up, dnorm_, dlow_, dup_, a.n2, a.low_up, N, true);
+    kernels_->rmsnorm_forward(n_, a.rstd2, a.mid, w.norm2, N, C, eps); // again
+    linear_backward(*kernels_, {{&w.gate, dlow_[0], dgate_, a.low_gate}, {&w.up, dlow_[1], dup_, a.low_up}}, dnorm_, n_,
+                    N);
     kernels_->rmsnorm_backward(dx_, w.dnorm2, dnorm_, a.mid, w.norm2, a.rstd2, N, C);
     note(p + "dact", dact_, {N, F});
     note(p + "dmid", dx_, {N, C});
 
     // forward: mid = x + O(att), att = attention(rope(norm(Q n1)), rope(norm(K n1)), V n1), n1 = rmsnorm(x)
-    linear_backward(*kernels_, w.o, datt_, dlow_, dx_, a.att, a.low_o, N, false);
+    linear_backward(*kernels_, {{&w.o, dlow_[0], dx_, a.low_o}}, datt_, a.att, N);
     kernels_->attention_backward(dq_, dk_, dv_, datt_, a.q, a.k, a.v, a.att, a.lse, pass.seq, NH, NKV, HS);
     kernels_->rope(dq_, rope_table_.data(), pass.positions, N, NH, HS, true);
     kernels_->rope(dk_, rope_table_.data(), pass.positions, N, NKV, HS, true);
@@ -609,9 +605,12 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     }
     // Below the first layer there is only the embedding: with an adapter nothing there is trained.
     real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
-    linear_backward(*kernels_, w.q, dnorm, dlow_, dq_proj_, a.n1, a.low_q, N, false);
-    linear_backward(*kernels_, w.k, dnorm, dlow_, dk_proj_, a.n1, a.low_k, N, true);
-    linear_backward(*kernels_, w.v, dnorm, dlow_, dv_, a.n1, a.low_v, N, true);
+    kernels_->rmsnorm_forward(n_, a.rstd1, a.x, w.norm1, N, C, eps); // again
+    linear_backward(*kernels_,
+                    {{&w.q, dlow_[0], dq_proj_, a.low_q},
+                     {&w.k, dlow_[1], dk_proj_, a.low_k},
+                     {&w.v, dlow_[2], dv_, a.low_v}},
+                    dnorm, n_, N);
     if (dnorm != nullptr) {
         kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, a.x, w.norm1, a.rstd1, N, C);
     }

@@ -128,7 +128,8 @@ private:
     real *losses_ = nullptr, *dnormed_ = nullptr, *dpicked_ = nullptr, *dx_ = nullptr, *dnorm_ = nullptr;
     real *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr, *datt_ = nullptr;
     real *dq_proj_ = nullptr, *dk_proj_ = nullptr; // dq_ and dk_ themselves where q and k are not normed
-    real *dact_ = nullptr, *dgate_ = nullptr, *dup_ = nullptr, *dlow_ = nullptr;
+    real *dact_ = nullptr, *dgate_ = nullptr, *dup_ = nullptr, *dlow_[kMaxProducts] = {};
+    real *n_ = nullptr, *act_ = nullptr; // (N,C) a norm, (N,F) silu(gate) * up, of the layer at hand
 
     Buffer<int32_t> ids_, positions_, rows_, targets_, slot_, length_, cache_rows_, best_;
     Buffer<int64_t> seq_start_;
