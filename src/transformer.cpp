@@ -15,6 +15,8 @@ namespace {
 
 // Rows of logits that exist at a time: (kLossChunk, V).
 constexpr int64_t kLossChunk = 512;
+// Of memory that packed weights may take beside the weights themselves.
+constexpr size_t kPackedLimit = size_t{4} << 30;
 
 std::string layer_name(int64_t l, const char* what) {
     return format("model.layers.%lld.%s", static_cast<long long>(l), what);
@@ -94,7 +96,7 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
                          const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
-      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels) {
+      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels), packed_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
@@ -109,6 +111,7 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
         grads_.add_like(trained());
         grads_.allocate();
     }
+    head_ = weights_.at(head_name()).matrix;
     for (int64_t l = 0; l < config_.layers; l++) {
         Block& block = blocks_[static_cast<size_t>(l)];
         for (Linear* layer : block.linears()) {
@@ -129,6 +132,36 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
 }
 
 Transformer::~Transformer() = default;
+
+std::string Transformer::head_name() const { return config_.tied ? "model.embed_tokens.weight" : "lm_head.weight"; }
+
+// Frozen weights are packed once, as passes of many rows read them. Passes pack for themselves where that would take more
+// than kPackedLimit.
+void Transformer::pack_weights() {
+    if (weights_are_packed_ || train_ == Train::everything) {
+        return;
+    }
+    weights_are_packed_ = true;
+    std::vector<std::pair<Matrix*, std::pair<int64_t, int64_t>>> all = {{&head_, {config_.vocab, config_.channels}}};
+    for (Block& block : blocks_) {
+        for (Linear* layer : block.linears()) {
+            all.push_back({&layer->weight, {layer->out, layer->in}});
+        }
+    }
+    size_t bytes = 0;
+    for (const auto& [matrix, shape] : all) {
+        bytes += kernels_->packed_bytes(shape.first, shape.second);
+    }
+    if (bytes == 0 || bytes > kPackedLimit) {
+        return;
+    }
+    uint8_t* at = packed_.reserve(static_cast<int64_t>(bytes));
+    for (const auto& [matrix, shape] : all) {
+        kernels_->pack(at, *matrix, shape.first, shape.second);
+        matrix->packed = at;
+        at += kernels_->packed_bytes(shape.first, shape.second);
+    }
+}
 
 // Every parameter with its shape, in the order data flows.
 void Transformer::register_parameters(const LoraConfig& lora) {
@@ -481,19 +514,17 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
 // layer and of normed_. Returns the sum of losses; `losses` (M) may be null.
 double Transformer::score(const Pass& pass, real* losses, double scale) {
     const int64_t C = config_.channels, V = config_.vocab;
-    const std::string name = config_.tied ? "model.embed_tokens.weight" : "lm_head.weight";
-    const Matrix weight = weights_.at(name).matrix;
-    const Tensor* dweight = grads_.find(name);
+    const Tensor* dweight = grads_.find(head_name());
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
         const real* normed_m = normed_ + m * C;
-        kernels_->matmul(Layout::nt, logits_, normed_m, weight, rows, V, C, 1, false);
+        kernels_->matmul(Layout::nt, logits_, normed_m, head_, rows, V, C, 1, false);
         note("logits", logits_, {rows, V});
         kernels_->cross_entropy(losses_ + m, logits_, pass.targets + m, rows, V, static_cast<real>(scale));
         if (scale != 0) {
             // forward: logits = normed W^T        backward: dnormed = dlogits W, dW += dlogits^T normed
             note("dlogits", logits_, {rows, V});
-            kernels_->matmul(Layout::nn, dnormed_ + m * C, logits_, weight, rows, C, V, 1, false);
+            kernels_->matmul(Layout::nn, dnormed_ + m * C, logits_, head_, rows, C, V, 1, false);
             if (dweight != nullptr) {
                 kernels_->matmul(Layout::tn, dweight->data, logits_, normed_m, V, C, rows, 1, true);
             }
@@ -524,11 +555,10 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     Pass pass = begin(batch, false);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     std::vector<real> out(static_cast<size_t>(pass.M * V));
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
-        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, weight, rows, V, C, 1, false);
+        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, head_, rows, V, C, 1, false);
         note("logits", logits_, {rows, V});
         kernels_->download(out.data() + m * V, logits_, static_cast<size_t>(rows * V) * sizeof(real));
     }
@@ -657,17 +687,19 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
             cache_rows[i] = static_cast<int32_t>(slot[s] * cache_capacity_) + batch.positions[i];
         }
     }
+    if (batch.tokens() > kFewRows) {
+        pack_weights();
+    }
     Pass pass = begin(batch, false);
     pass.slot = slot_.upload(slot);
     pass.length = length_.upload(length);
     pass.cache_rows = cache_rows_.upload(cache_rows);
     forward(pass);
     const int64_t C = config_.channels, V = config_.vocab;
-    const Matrix weight = weights_.at(config_.tied ? "model.embed_tokens.weight" : "lm_head.weight").matrix;
     int32_t* best = best_.reserve(pass.M);
     for (int64_t m = 0; m < pass.M; m += kLossChunk) {
         const int64_t rows = std::min(kLossChunk, pass.M - m);
-        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, weight, rows, V, C, 1, false);
+        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, head_, rows, V, C, 1, false);
         kernels_->argmax_rows(best + m, logits_, rows, V);
     }
     std::vector<int32_t> out(batch.rows.size());

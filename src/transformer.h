@@ -99,6 +99,8 @@ private:
     void register_parameters(const LoraConfig& lora);
     void attach_adapter(const LoraConfig& lora);
     void bind(Linear& layer);
+    std::string head_name() const;
+    void pack_weights();
     void plan(int64_t N, int64_t M, bool training);
     Pass begin(const Batch& batch, bool training);
     void forward(Pass& pass);
@@ -115,6 +117,7 @@ private:
     std::vector<StoredTensor> stored_; // the file's tensors, where weights_ lies in it
     Arena weights_, adapter_, grads_;
     std::vector<Block> blocks_;
+    Matrix head_; // (V,C) the output layer
     Trace trace_;
 
     // Set when a pass needs more room than the last one had.
@@ -135,6 +138,8 @@ private:
     Buffer<int64_t> seq_start_;
     Buffer<real> rope_table_; // (P,HS)
     int64_t rope_positions_ = 0;
+    Buffer<uint8_t> packed_; // the frozen weights once more, where pack_weights() made them
+    bool weights_are_packed_ = false;
 
     std::unique_ptr<Arena> cache_; // keys and values of each layer, (slots,capacity,NKV*HS)
     int64_t cache_slots_ = 0, cache_capacity_ = 0;
