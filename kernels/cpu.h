@@ -60,7 +60,8 @@ public:
 protected:
     // At least `floats` floats, 64-byte aligned, contents undefined. One block, asked for once at the start of an op
     // (outside its parallel region) and valid until the next call; it only grows, so a training step allocates nothing.
-    float* scratch(int64_t floats);
+    // An op that calls another one has a second block.
+    float* scratch(int64_t floats, int block = 0);
 
     const char* const isa_;
     const int threads_;
@@ -68,8 +69,11 @@ protected:
     const bool bf16_;
 
 private:
-    float* scratch_ = nullptr;
-    int64_t scratch_floats_ = 0;
+    struct Scratch {
+        float* data = nullptr;
+        int64_t floats = 0;
+    };
+    Scratch scratch_[2];
 };
 
 // What each instruction set that is linked in offers: the factory (the caller owns the result), and a loop of
@@ -96,6 +100,8 @@ double measure_peak(const std::string& isa, int threads, bool bf16 = false);
 #ifdef SKINTERN_ISA
 
 namespace skintern::SKINTERN_ISA {
+
+enum class Words : int; // panels.h
 
 // The ops, for the instruction set of this namespace. Parameters and shapes are documented in kernels.h.
 class CpuKernels final : public CpuMemory {
@@ -138,6 +144,9 @@ public:
 
 private:
     void few_rows(const Product* list, int64_t count, int64_t M);
+    void turned_product(const Product& product, int64_t M);
+    template <Words W>
+    void packed(Layout layout, const Product* list, int64_t count, int64_t M);
 };
 
 } // namespace skintern::SKINTERN_ISA

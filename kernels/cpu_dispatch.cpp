@@ -67,7 +67,9 @@ CpuMemory::CpuMemory(const CpuSettings& settings)
     : isa_(settings.isa), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16) {}
 
 CpuMemory::~CpuMemory() {
-    release(scratch_);
+    for (const Scratch& s : scratch_) {
+        release(s.data);
+    }
 }
 
 std::string CpuMemory::name() const {
@@ -112,16 +114,17 @@ const void* CpuMemory::map(const void* host, size_t) {
 
 void CpuMemory::unmap(const void*) {}
 
-float* CpuMemory::scratch(int64_t floats) {
-    if (floats > scratch_floats_) {
-        release(scratch_);
-        scratch_floats_ = 0;
-        scratch_ = static_cast<float*>(allocate(static_cast<size_t>(floats) * sizeof(float)));
-        CHECK(scratch_ != nullptr, "not enough memory: %lld bytes of scratch were asked for",
+float* CpuMemory::scratch(int64_t floats, int block) {
+    Scratch& s = scratch_[block];
+    if (floats > s.floats) {
+        release(s.data);
+        s = {};
+        s.data = static_cast<float*>(allocate(static_cast<size_t>(floats) * sizeof(float)));
+        CHECK(s.data != nullptr, "not enough memory: %lld bytes of scratch were asked for",
               static_cast<long long>(floats) * 4);
-        scratch_floats_ = floats;
+        s.floats = floats;
     }
-    return scratch_;
+    return s.data;
 }
 
 // ---- the choice ----------------------------------------------------------------------------------------------------

@@ -29,13 +29,14 @@ inline __m128i fifth_bits(uint32_t bits) {
     return _mm_and_si128(_mm_cmpeq_epi8(_mm_and_si128(spread, bit), bit), _mm_set1_epi8(16));
 }
 
-// A half-precision float in every lane.
+// A half-precision float, not infinite or NaN, in every lane. Its bits in their places in a float are 2^-112 of it. They go
+// through memory: the instructions that convert and spread them take the unit that permutations need, loads do not.
 inline vec broadcast_f16(const uint8_t* p) {
-#if defined(__AVX512F__)
-    return (vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_set1_epi16(static_cast<int16_t>(load_u16(p))));
-#else
-    return (vec)_mm256_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(load_u16(p))));
-#endif
+    const int32_t bits = static_cast<int32_t>(static_cast<int16_t>(load_u16(p))) << 13;
+    const uint32_t in_place = static_cast<uint32_t>(bits) & 0x8fffe000;
+    vec spread;
+    __asm__("vbroadcastss %1, %0" : "=v"(spread) : "m"(in_place));
+    return spread * 0x1p112f;
 }
 
 // kLanes BF16 or half-precision floats.

@@ -64,13 +64,19 @@ inline void add_dots_of_blocks(vec (&sum)[ROWS][COLUMNS], const float* a, // (RO
             }
         }
     }
-    for (int j = 0; j < COLUMNS && whole < K; j++) { // types of single numbers end anywhere
-        float numbers[kDecodedPart];
-        dequantize(numbers, TYPE, b + j * row_size, whole, K - whole);
-        for (int i = 0; i < ROWS; i++) {
-            for (int64_t k = whole; k < K; k += kLanes) {
-                const vec a_k = load_upto(a + i * K + k, K - k);
-                sum[i][j] = fma(a_k, load_upto(numbers + k - whole, K - k), sum[i][j]);
+    if constexpr (kWeightFormats[static_cast<int>(TYPE)].elements == 1) { // such rows end anywhere
+        float numbers[COLUMNS * kDecodedPart];
+        for (int j = 0; j < COLUMNS && whole < K; j++) {
+            dequantize(numbers + j * kDecodedPart, TYPE, b + j * row_size, whole, K - whole);
+        }
+        for (int64_t k = whole; k < K; k += kLanes) {
+#pragma GCC unroll 4
+            for (int j = 0; j < COLUMNS; j++) {
+#pragma GCC unroll 4
+                for (int i = 0; i < ROWS; i++) {
+                    const vec b_k = load_upto(numbers + j * kDecodedPart + k - whole, K - k);
+                    sum[i][j] = fma(load_upto(a + i * K + k, K - k), b_k, sum[i][j]);
+                }
             }
         }
     }
@@ -97,7 +103,9 @@ void dot_tile(const Product& product, int64_t m, int64_t n) {
     for (int64_t t = 0; t < product.term_count; t++) {
         add_term<ROWS, COLUMNS>(sum, product.terms[t], m, n);
     }
+#pragma GCC unroll 4
     for (int i = 0; i < ROWS; i++) {
+#pragma GCC unroll 4
         for (int j = 0; j < COLUMNS; j++) {
             const int64_t at = (m + i) * product.N + n + j;
             const float base = product.base != nullptr ? product.base[at] : 0.0f;
@@ -122,6 +130,17 @@ void dot_columns(const Product& product, int64_t M, int64_t n) {
 } // namespace
 
 void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
+    for (int64_t p = 1; p < count; p++) {
+        for (int64_t q = 0; q < p; q++) {
+            for (int64_t t = 0; t < list[p].term_count; t++) {
+                if (list[p].terms[t].a == list[q].out) { // the earlier ones first
+                    few_rows(list, p, M);
+                    few_rows(list + p, count - p, M);
+                    return;
+                }
+            }
+        }
+    }
     int64_t first_task[kMaxProducts + 1] = {0};
     int64_t work = 0;
     for (int64_t p = 0; p < count; p++) {

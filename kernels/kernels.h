@@ -55,7 +55,7 @@ struct Term {
 };
 
 constexpr int64_t kMaxTerms = 6;    // the input of q, k and v has a gradient from each, and from the adapter of each
-constexpr int64_t kMaxProducts = 3; // q, k and v
+constexpr int64_t kMaxProducts = 6; // q, k and v, and the adapter of each
 
 struct Product {
     real* out = nullptr;        // (M,N) =
@@ -99,11 +99,12 @@ public:
 
     // ---- matrix products -----------------------------------------------------------------------------------------
 
-    // Each of `count` products, all of the same layout and M:
+    // Each of `count` products, all of the same layout and M, as if one after the other:
     //   out = base + alpha * (a_0 b_0 + a_1 b_1 + ...)
-    // One call for what shares an operand: x is read once for q, k and v, and a layer with its adapter is one sum,
-    // [x, low] [W, B]^T. No a and no b overlaps an out. In nt and nn, b may be a weight of any type: its numbers are those
-    // of dequantize.h, everything else is as if it were of real numbers, to the last bit.
+    // One call for what shares an operand: x is read once for q, k and v and their adapters. An `a` may be the out of an
+    // earlier product: a layer with its adapter is low = s x A^T, out = [x, low] [W, B]^T. Nothing else overlaps an out.
+    // In nt and nn, b may be a weight of any type: its numbers are those of dequantize.h, everything else is as if it were
+    // of real numbers, to the last bit.
     virtual void products(Layout layout, const Product* list, int64_t count, int64_t M) = 0;
 
     // One product of one term: out = alpha a b, or with accumulate out += alpha a b.

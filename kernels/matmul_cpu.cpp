@@ -27,10 +27,12 @@ namespace {
 
 constexpr int64_t kPieceWords = 640;
 constexpr int64_t kBlockWords = kPieceWords + 128; // a piece of a weight's K, and the ranks of an adapter with it
-constexpr int64_t kBlockPanels = 96;               // of b, packed at a time
+constexpr int64_t kBlockPanels = 128;              // of b, packed at a time
 constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
 // Multiply-adds below which waking the other threads costs more.
 [[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+
+constexpr int64_t kNarrow = 128; // columns of an out of tn that are few
 
 template <Words W>
 constexpr int64_t kTaskRows = (kTiled<W> ? 8 : 16) * kPanelRows<W>;
@@ -53,6 +55,7 @@ struct Block {
 template <Words W>
 class Blocks {
 public:
+    Blocks() {}
     explicit Blocks(const Product& product) : product_(&product) {}
 
     Block next() {
@@ -82,19 +85,22 @@ private:
         return round_up(ceil_div(words, max_of(ceil_div(words, kPieceWords), 1)), 16);
     }
 
-    const Product* product_;
+    const Product* product_ = nullptr;
     int64_t term_ = 0, w0_ = 0; // where the next cut begins
 };
 
 // ---- the call ----------------------------------------------------------------------------------------------------------
 
-// The panels of b of all products stand in one row: those of the first product, those of the second, ...
+// The panels of b of all products stand in one row: those of the first product, those of the second, ... Products of the
+// same b (the gradients of several A, of one input) share what was packed for the first of them.
 template <Words W>
 struct Call {
     Layout layout;
     const Product* list;
     int64_t count, M;
     int64_t first_panel[kMaxProducts + 1];
+    int64_t owner[kMaxProducts]; // the first product of the same b
+    bool depends = false;        // an a is the out of an earlier product
     int64_t block_words = 0; // of the largest block
     int64_t work = 0;        // multiply-adds
 
@@ -103,6 +109,14 @@ struct Call {
         first_panel[0] = 0;
         for (int64_t p = 0; p < count; p++) {
             first_panel[p + 1] = first_panel[p] + ceil_div(list[p].N, kPanelColumns);
+            owner[p] = p;
+            for (int64_t q = 0; q < p; q++) {
+                const bool same = list[p].term_count == 1 && list[q].term_count == 1 && list[p].N == list[q].N &&
+                                  list[p].terms[0].b.data == list[q].terms[0].b.data &&
+                                  list[p].terms[0].K == list[q].terms[0].K;
+                owner[p] = same && owner[p] == p ? q : owner[p];
+                depends = depends || reads(list[p], list[q].out);
+            }
             Blocks<W> blocks(list[p]);
             for (Block block = blocks.next(); block.count > 0; block = blocks.next()) {
                 block_words = max_of(block_words, block.words);
@@ -121,6 +135,24 @@ struct Call {
     }
     int64_t lda(const Term& term) const { return layout == Layout::tn ? M : term.K; }
     bool is_packed(const Term& term) const { return layout == Layout::nt && term.b.packed != nullptr; }
+    bool all_packed() const {
+        for (int64_t p = 0; p < count; p++) {
+            for (int64_t t = 0; t < list[p].term_count; t++) {
+                if (!is_packed(list[p].terms[t])) {
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+    static bool reads(const Product& product, const float* out) {
+        for (int64_t t = 0; t < product.term_count; t++) {
+            if (product.terms[t].a == out) {
+                return true;
+            }
+        }
+        return false;
+    }
 };
 
 // Where a panel of b begins, its width in memory, and how many columns exist.
@@ -238,8 +270,17 @@ template <Words W>
 Plan make_plan(const Call<W>& call, bool all_packed, int threads) {
     const int64_t chunk = all_packed ? call.panels() : min_of(call.panels(), kBlockPanels);
     const int64_t rows = min_of(kTaskRows<W>, round_up(call.M, kPanelRows<W>));
+    if (call.depends) { // a task goes through all products of its rows, in order
+        return {min_of(rows, round_up(ceil_div(call.M, kTasksPerThread * threads), kPanelRows<W>)), chunk, chunk};
+    }
     const int64_t column_groups = ceil_div(kTasksPerThread * threads, ceil_div(call.M, rows));
     return {rows, ceil_div(chunk, column_groups), chunk};
+}
+
+// Products that depend on each other are worth one pass when there is a task of whole panels for each thread.
+template <Words W>
+bool is_worth_one_pass(const Call<W>& call, int threads) {
+    return !call.depends || call.M >= 2 * threads * kPanelRows<W>;
 }
 
 // The panels from `begin` on, at most chunk_panels, of one block of every product.
@@ -251,6 +292,9 @@ void multiply_chunk(const Call<W>& call, const Plan& plan, const Block* blocks, 
 #pragma omp for schedule(static)
     for (int64_t n = begin; n < end; n++) {
         const int64_t p = call.product_of(n);
+        if (call.owner[p] != p && call.panels() <= plan.chunk_panels) {
+            continue;
+        }
         pack_panel<W>(call, call.list[p], blocks[p], packed_b + (n - begin) * panel_floats,
                       panel_at(n - call.first_panel[p], call.list[p].N));
     }
@@ -268,8 +312,10 @@ void multiply_chunk(const Call<W>& call, const Plan& plan, const Block* blocks, 
                     packed_a.pack(call, call.list[p], blocks[p], m, rows);
                     packed_for = p;
                 }
+                const bool shared = call.owner[p] != p && call.panels() <= plan.chunk_panels;
+                const int64_t packed_n = n - call.first_panel[p] + call.first_panel[shared ? call.owner[p] : p];
                 multiply_panel<W>(call, call.list[p], blocks[p], first_block, packed_a,
-                                  packed_b + (n - begin) * panel_floats,
+                                  packed_b + (packed_n - begin) * panel_floats,
                                   panel_at(n - call.first_panel[p], call.list[p].N), m, rows);
             }
         }
@@ -287,8 +333,10 @@ void packed_products(const Call<W>& call, const Plan& plan, float* scratch, int6
         PackedRows<W> packed_a(scratch + 2 * b_floats + thread_index() * a_floats);
         int turn = 0;
         for (int64_t begin = 0; begin < call.panels(); begin += plan.chunk_panels) {
-            Blocks<W> cutting[kMaxProducts] = {Blocks<W>(call.list[0]), Blocks<W>(call.list[min_of(1, call.count - 1)]),
-                                               Blocks<W>(call.list[call.count - 1])};
+            Blocks<W> cutting[kMaxProducts];
+            for (int64_t p = 0; p < call.count; p++) {
+                cutting[p] = Blocks<W>(call.list[p]);
+            }
             for (bool first = true;; first = false, turn = 1 - turn) {
                 Block blocks[kMaxProducts];
                 int64_t cuts = 0;
@@ -331,36 +379,69 @@ void empty_sum(const Product& product, int64_t M) {
 // ---- the ops -----------------------------------------------------------------------------------------------------------
 
 void CpuKernels::products(Layout layout, const Product* list, int64_t count, int64_t M) {
-    bool all_floats = true, all_packed = true;
+    bool all_floats = true;
     for (int64_t p = 0; p < count; p++) {
         int64_t K = 0;
         for (int64_t t = 0; t < list[p].term_count; t++) {
-            const Term& term = list[p].terms[t];
-            all_floats = all_floats && term.b.type == WeightType::f32;
-            all_packed = all_packed && layout == Layout::nt && term.b.packed != nullptr;
-            K += term.K;
+            all_floats = all_floats && list[p].terms[t].b.type == WeightType::f32;
+            K += list[p].terms[t].K;
         }
         if (K == 0) {
             empty_sum(list[p], M);
         }
     }
-    const auto multiply = [&]<Words W>() {
-        const Call<W> call(layout, list, count, M);
-        if (call.panels() > 0 && M > 0 && call.block_words > 0) {
-            const Plan plan = make_plan(call, all_packed, threads_);
-            const int64_t b_floats = all_packed ? 0 : plan.chunk_panels * kPanelColumns * call.block_words;
-            const int64_t a_floats = plan.rows * call.block_words;
-            packed_products<W>(call, plan, scratch(2 * b_floats + threads_ * a_floats), b_floats, a_floats, threads_);
-        }
-    };
     if (library_ != nullptr && all_floats) {
         by_library(library_, threads_, layout, list, count, M);
     } else if (layout == Layout::nt && M <= kFewRows) {
         few_rows(list, count, M);
+    } else if (layout == Layout::tn && count == 1 && list->N < M && list->N <= kNarrow) {
+        turned_product(*list, M);
     } else if (bf16_) {
-        multiply.template operator()<kBf16Words>();
+        packed<kBf16Words>(layout, list, count, M);
     } else {
-        multiply.template operator()<Words::floats>();
+        packed<Words::floats>(layout, list, count, M);
+    }
+}
+
+template <Words W>
+void CpuKernels::packed(Layout layout, const Product* list, int64_t count, int64_t M) {
+    const Call<W> call(layout, list, count, M);
+    if (call.panels() == 0 || M == 0 || call.block_words == 0) {
+        return;
+    }
+    if (!is_worth_one_pass(call, threads_)) {
+        int64_t first = 1; // the first product that reads an earlier one
+        while (!Call<W>(layout, list, first + 1, M).depends) {
+            first++;
+        }
+        packed<W>(layout, list, first, M);
+        packed<W>(layout, list + first, count - first, M);
+        return;
+    }
+    const bool all_packed = call.all_packed();
+    const Plan plan = make_plan(call, all_packed, threads_);
+    const int64_t b_floats = all_packed ? 0 : plan.chunk_panels * kPanelColumns * call.block_words;
+    const int64_t a_floats = plan.rows * call.block_words;
+    packed_products<W>(call, plan, scratch(2 * b_floats + threads_ * a_floats), b_floats, a_floats, threads_);
+}
+
+// out(M,N) of tn with few columns (the gradient of an adapter's B) is computed as its transpose: then the long operand
+// is the one that lies in wide panels.
+void CpuKernels::turned_product(const Product& product, int64_t M) {
+    const int64_t N = product.N;
+    Product turned;
+    turned.out = scratch(M * N, 1);
+    turned.N = M;
+    for (int64_t t = 0; t < product.term_count; t++) {
+        const Term& term = product.terms[t];
+        turned.add(term.b.numbers(), term.a, term.K);
+    }
+    products(Layout::tn, &turned, 1, N);
+    for (int64_t m = 0; m < M; m++) {
+        for (int64_t n = 0; n < N; n++) {
+            const int64_t at = m * N + n;
+            product.out[at] = (product.base != nullptr ? product.base[at] : 0.0f) + product.alpha * turned.out[n * M + m];
+        }
     }
 }
 

@@ -17,7 +17,7 @@
 
 namespace skintern::SKINTERN_ISA {
 
-enum class Words { floats, rounded, pairs };
+enum class Words : int { floats, rounded, pairs };
 
 #if defined(__AMX_BF16__)
 constexpr bool kHasTiles = true;

@@ -204,6 +204,71 @@ TEST_CASE("matmul of nothing: K = 0 is a zero product, M = 0 or N = 0 writes not
     }
 }
 
+TEST_CASE("a product may read an earlier one of the same call", "[kernels]") {
+    const int64_t K = 700, R = 16, F = 40;
+    for (const Layout layout : {Layout::nt, Layout::nn}) {
+        for (const int64_t M : {1, 7, 9, 33, 200, 500}) {
+            INFO(format("layout %d, M %d", int(layout), int(M)));
+            Rng rng(3, "dependent products");
+            const Vector x = random_vector(rng, M * K), a = random_vector(rng, R * K), w = random_vector(rng, F * K),
+                         b = random_vector(rng, F * R);
+            const auto run = [&](Kernels& kernels, const auto& change, bool whole) -> Outputs {
+                Reals x_(kernels, change(x)), a_(kernels, change(a)), w_(kernels, change(w)), b_(kernels, change(b));
+                Reals low(kernels, nans(M * R)), out(kernels, nans(M * F));
+                Product list[2];
+                list[0].out = low.data();
+                list[0].N = R;
+                list[0].alpha = real(0.5);
+                list[0].add(x_.data(), a_.data(), K);
+                list[1].out = out.data();
+                list[1].N = F;
+                if (whole) {
+                    list[1].add(x_.data(), w_.data(), K);
+                }
+                list[1].add(low.data(), b_.data(), R);
+                kernels.products(layout, list, 2, M);
+                return {low.read(), out.read()};
+            };
+            const auto as_it_is = [](const Vector& v) { return v; };
+            const Outputs whole = run(reference(), absolute, true), through_low = run(reference(), absolute, false);
+            Outputs tolerance = {scaled((K + 3.0) * kU * kRounded, whole[0]), scaled((K + R + 6.0) * kU * kRounded, whole[1])};
+            require_like(reference(), backends(), [&](Kernels& k) { return run(k, as_it_is, true); }, tolerance, true);
+            // A low that differs in its last bit may be rounded to the next BF16, 2^-8 of it away.
+            for (size_t i = 0; i < tolerance[1].size(); i++) {
+                tolerance[1][i] += real(0x1p-8 * through_low[1][i]);
+            }
+            require_like(bf16_reference(), bf16_backends(), [&](Kernels& k) { return run(k, as_it_is, true); }, tolerance,
+                         true);
+        }
+    }
+}
+
+TEST_CASE("products of the same b share it", "[kernels]") {
+    const int64_t M = 5, N = 70, K = 130;
+    Rng rng(4, "shared b");
+    const Vector x = random_vector(rng, K * N);
+    const std::vector<Vector> a = {random_vector(rng, K * M), random_vector(rng, K * M), random_vector(rng, K * M)};
+    for_each_backend([&](Kernels& kernels) {
+        Reals x_(kernels, x);
+        std::deque<Reals> all;
+        Product list[3];
+        Outputs alone;
+        for (size_t p = 0; p < 3; p++) {
+            const real* a_ = all.emplace_back(kernels, a[p]).data();
+            Reals out(kernels, nans(M * N));
+            kernels.matmul(Layout::tn, out.data(), a_, x_.data(), M, N, K, 1, false);
+            alone.push_back(out.read());
+            list[p].add(a_, x_.data(), K);
+            list[p].out = all.emplace_back(kernels, nans(M * N)).data();
+            list[p].N = N;
+        }
+        kernels.products(Layout::tn, list, 3, M);
+        for (size_t p = 0; p < 3; p++) {
+            REQUIRE(same_bits(all[2 * p + 1].read(), alone[p]));
+        }
+    });
+}
+
 TEST_CASE("bias ops agree with the reference", "[kernels]") {
     for (const auto& [N_, C_] : kRowShapes) {
         const int64_t N = N_, C = C_;
