@@ -85,7 +85,7 @@ AMX := $(call probe,$(HASH)include <immintrin.h>,-mavx512bf16 -mamx-tile -mamx-b
 endif
 ifeq ($(AMX),1)
   ISAS           += avx512bf16 amx
-  ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16
+  ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vnni
   ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-bf16
   DEFINES        += -DSKINTERN_AMX
 endif

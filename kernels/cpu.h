@@ -34,6 +34,7 @@ struct CpuSettings {
     int threads;           // at least 1
     LibraryMatmul library; // nullptr: our own matmul
     bool bf16;             // the operands of products are rounded to BF16
+    bool q8;               // activations of few rows are rounded to 8 bits
 };
 
 // The number of the calling thread inside a parallel region, 0 outside.
@@ -67,6 +68,7 @@ protected:
     const int threads_;
     const LibraryMatmul library_; // nullptr: our own matmul
     const bool bf16_;
+    const bool q8_;
 
 private:
     struct Scratch {

@@ -64,7 +64,7 @@ void release(void* ptr) { std::free(ptr); }
 } // namespace
 
 CpuMemory::CpuMemory(const CpuSettings& settings)
-    : isa_(settings.isa), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16) {}
+    : isa_(settings.isa), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16), q8_(settings.q8) {}
 
 CpuMemory::~CpuMemory() {
     for (const Scratch& s : scratch_) {
@@ -73,8 +73,8 @@ CpuMemory::~CpuMemory() {
 }
 
 std::string CpuMemory::name() const {
-    return skintern::format("cpu (%s, %s matmul%s, %d thread%s)", isa_, library_ ? "openblas" : "own",
-                            bf16_ ? " in BF16" : "", threads_, threads_ == 1 ? "" : "s");
+    return skintern::format("cpu (%s, %s matmul%s%s, %d thread%s)", isa_, library_ ? "openblas" : "own",
+                            bf16_ ? " in BF16" : "", q8_ ? ", activations of 8 bits" : "", threads_, threads_ == 1 ? "" : "s");
 }
 
 void* CpuMemory::alloc(size_t bytes) {
@@ -163,7 +163,7 @@ bool processor_has(const std::string& isa) {
 #endif
 #ifdef SKINTERN_AMX
     if (isa == "avx512bf16") {
-        return processor_has("avx512") && processor_has_avx512_bf16();
+        return processor_has("avx512") && __builtin_cpu_supports("avx512vnni") && processor_has_avx512_bf16();
     }
     if (isa == "amx") {
         return processor_has("avx512bf16") && processor_has_amx_bf16();
@@ -239,15 +239,18 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
           "unknown device '%s'; there are reference and cpu", options.device.c_str());
     CHECK(options.dtype == "f32" || options.dtype == "bf16", "unknown dtype '%s'; there are f32 and bf16",
           options.dtype.c_str());
-    const bool bf16 = options.dtype == "bf16";
+    CHECK(options.activations == "f32" || options.activations == "q8", "unknown activations '%s'; there are f32 and q8",
+          options.activations.c_str());
+    const bool bf16 = options.dtype == "bf16", q8 = options.activations == "q8";
     const Isa& isa = choose_isa(options.isa);
     const LibraryMatmul library = choose_matmul(options.matmul);
     const int threads = choose_threads(options.threads);
     if (options.device == "reference") {
+        CHECK(!q8, "activations q8 is for the cpu device: the reference does not round activations");
         return make_reference_kernels(bf16);
     }
     CHECK(library == nullptr || !bf16, "matmul openblas multiplies F32 only: dtype bf16 needs matmul own");
-    return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16}));
+    return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16, q8}));
 }
 
 double measure_peak(const std::string& isa, int threads, bool bf16) {

@@ -5,9 +5,12 @@
 // they lie; a row of blocks is decoded in registers on the way. Several products of the same call, and the terms of each,
 // are one pass: threads wake once.
 //
-// Cost: bytes of the weights. Scratch: none.
+// With `activations q8` the rows of a are rounded to 8 bits first, and blocks are multiplied as integers (dot_q8.h).
+//
+// Cost: bytes of the weights. Scratch: rounded rows.
 #include "cpu.h"
 #include "decode.h"
+#include "dot_q8.h"
 #include "simd.h"
 
 namespace skintern::SKINTERN_ISA {
@@ -82,11 +85,26 @@ inline void add_dots_of_blocks(vec (&sum)[ROWS][COLUMNS], const float* a, // (RO
     }
 }
 
+// `rounded`: the rows of a in 8 bits, or nullptr.
 template <int ROWS, int COLUMNS>
-inline void add_term(vec (&sum)[ROWS][COLUMNS], const Term& term, int64_t m, int64_t n) {
+inline void add_term(vec (&sum)[ROWS][COLUMNS], const Term& term, const float* rounded, int64_t m, int64_t n) {
     const float* a = term.a + m * term.K;
     const int64_t row_size = row_bytes(term.b.type, term.K);
     const uint8_t* b = static_cast<const uint8_t*>(term.b.data) + n * row_size;
+    if (rounded != nullptr) {
+        const int64_t row_floats = q8_row_floats(term.K);
+        const float* row = rounded + m * row_floats;
+        switch (term.b.type) {
+        case WeightType::q8_0:
+            add_dots_q8<WeightType::q8_0, ROWS, COLUMNS>(sum, row, row_floats, b, row_size, term.K);
+            break;
+        case WeightType::q4_0:
+            add_dots_q8<WeightType::q4_0, ROWS, COLUMNS>(sum, row, row_floats, b, row_size, term.K);
+            break;
+        default: add_dots_q8<WeightType::q4_1, ROWS, COLUMNS>(sum, row, row_floats, b, row_size, term.K); break;
+        }
+        return;
+    }
     switch (term.b.type) {
     case WeightType::f32: add_dots<ROWS, COLUMNS>(sum, a, term.b.numbers() + n * term.K, term.K); break;
 #define SKINTERN_CASE(TYPE) \
@@ -98,10 +116,10 @@ inline void add_term(vec (&sum)[ROWS][COLUMNS], const Term& term, int64_t m, int
 
 // ROWS x COLUMNS elements of out from row m and column n.
 template <int ROWS, int COLUMNS>
-void dot_tile(const Product& product, int64_t m, int64_t n) {
+void dot_tile(const Product& product, const float* const* rounded, int64_t m, int64_t n) {
     vec sum[ROWS][COLUMNS] = {};
     for (int64_t t = 0; t < product.term_count; t++) {
-        add_term<ROWS, COLUMNS>(sum, product.terms[t], m, n);
+        add_term<ROWS, COLUMNS>(sum, product.terms[t], rounded[t], m, n);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < ROWS; i++) {
@@ -116,16 +134,45 @@ void dot_tile(const Product& product, int64_t m, int64_t n) {
 
 // All rows of out, COLUMNS columns from n.
 template <int COLUMNS>
-void dot_columns(const Product& product, int64_t M, int64_t n) {
+void dot_columns(const Product& product, const float* const* rounded, int64_t M, int64_t n) {
     constexpr int kRows = kLanes == 16 ? 4 : 2; // kRows * kDotColumns sums must stay in registers
     int64_t m = 0;
     for (; m + kRows <= M; m += kRows) {
-        dot_tile<kRows, COLUMNS>(product, m, n);
+        dot_tile<kRows, COLUMNS>(product, rounded, m, n);
     }
     for (; m < M; m++) {
-        dot_tile<1, COLUMNS>(product, m, n);
+        dot_tile<1, COLUMNS>(product, rounded, m, n);
     }
 }
+
+// The rows of a of every term, in 8 bits where its weight is multiplied so. Terms of the same rows share them.
+struct RoundedRows {
+    const float* rows[kMaxProducts][kMaxTerms] = {};
+    int64_t floats = 0;
+
+    RoundedRows(const Product* list, int64_t count, int64_t M, float* scratch) {
+        for (int64_t p = 0; p < count; p++) {
+            for (int64_t t = 0; t < list[p].term_count; t++) {
+                const Term& term = list[p].terms[t];
+                if (!has_q8_dot(term.b.type)) {
+                    continue;
+                }
+                const float* known = nullptr;
+                for (int64_t q = 0; q < p && known == nullptr; q++) {
+                    known = list[q].terms[0].a == term.a ? rows[q][0] : nullptr;
+                }
+                if (known == nullptr) {
+                    known = scratch + floats;
+                    for (int64_t m = 0; m < M; m++) {
+                        quantise_row(scratch + floats + m * q8_row_floats(term.K), term.a + m * term.K, term.K);
+                    }
+                    floats += M * q8_row_floats(term.K);
+                }
+                rows[p][t] = known;
+            }
+        }
+    }
+};
 
 } // namespace
 
@@ -141,6 +188,13 @@ void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
             }
         }
     }
+    int64_t rounded_floats = 0;
+    for (int64_t p = 0; p < count && q8_; p++) {
+        for (int64_t t = 0; t < list[p].term_count; t++) {
+            rounded_floats += M * q8_row_floats(list[p].terms[t].K);
+        }
+    }
+    const RoundedRows rounded(list, q8_ ? count : 0, M, scratch(rounded_floats));
     int64_t first_task[kMaxProducts + 1] = {0};
     int64_t work = 0;
     for (int64_t p = 0; p < count; p++) {
@@ -158,10 +212,10 @@ void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
         int64_t n = (task - first_task[p]) * kDotTask;
         const int64_t end = min_of(list[p].N, n + kDotTask);
         for (; n + kDotColumns <= end; n += kDotColumns) {
-            dot_columns<kDotColumns>(list[p], M, n);
+            dot_columns<kDotColumns>(list[p], rounded.rows[p], M, n);
         }
         for (; n < end; n++) {
-            dot_columns<1>(list[p], M, n);
+            dot_columns<1>(list[p], rounded.rows[p], M, n);
         }
     }
 }

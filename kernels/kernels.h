@@ -256,6 +256,7 @@ struct KernelOptions {
     std::string matmul = "own"; // own | openblas: who multiplies matrices on the cpu device
     int threads = 0;            // 0: as many as OpenMP would use
     std::string dtype = "f32";  // f32 | bf16: the operands of products
+    std::string activations = "f32"; // f32 | q8: rounded to 8 bits where few rows meet a weight in Q8_0, Q4_0 or Q4_1
 };
 
 // The backend that `options` name. Throws Error for a device, instruction set or library this build or machine lacks.

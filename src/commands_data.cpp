@@ -22,6 +22,9 @@ void add_common(CLI::App* sub, Common* common) {
     sub->add_option("--isa", common->kernels.isa, "auto, portable, avx2, avx512, avx512bf16 or amx")->capture_default_str();
     sub->add_option("--matmul", common->kernels.matmul, "own or openblas")->capture_default_str();
     sub->add_option("--dtype", common->dtype, "f32 or bf16: what the operands of matrix products are rounded to")->capture_default_str();
+    sub->add_option("--activations", common->kernels.activations,
+                    "f32, or q8: rounded to 8 bits to decode with weights in Q8_0, Q4_0 or Q4_1")
+        ->capture_default_str();
     sub->add_option("--threads", common->kernels.threads, "0: as many as there are")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
