@@ -2,11 +2,11 @@
 //
 //   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
 //   matmul_cpu.cpp       matmul
-//   attention_cpu.cpp    attention_forward, attention_backward, attention_cached
+//   attention_*_cpu.cpp  attention_forward, attention_backward, attention_cached
 //   layers_cpu.cpp       every other op
 //   matmul_openblas.cpp  matmul by OpenBLAS, where the build has it
 //
-// The three *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2, avx512, avx512bf16 or
+// The *_cpu.cpp files are compiled once per instruction set with -DSKINTERN_ISA=portable, avx2, avx512, avx512bf16 or
 // amx and the flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
 // flags: it holds what does not depend on the instruction set.
 //

@@ -1,0 +1,303 @@
+// attention_forward_cpu.cpp — causal attention on the CPU: tiles of scores, and never a T x T matrix.
+//
+// Forward (online softmax: Milakov & Gimelshein 2018; in tiles: Dao et al. 2022). A task is kQueries rows of one head.
+// It walks over tiles of kKeys keys, and for each query keeps the largest score so far m, the sum l of exp(s - m) and the
+// output o so far. When a tile raises m, l and o shrink by exp(m_old - m_new). At the end out = o / l, lse = m + log l.
+//
+// Everything lies turned (see attention.h): the scores are s^T = k q^T, the output is o^T = v^T p^T. The tiles of k and
+// of v^T are the left operands of these products (see tiles.h), packed once for all query heads that read them.
+//
+// Key tiles behind the diagonal are skipped, the one on it ends with the last key that a query of the task sees, and what
+// single queries do not see there is masked. Sums run over the keys in order inside one task: results do not depend on the
+// number of threads. Few new rows (decoding) are not worth packing for: see attention_cached_cpu.cpp.
+//
+// With dtype bf16 q / sqrt(HS), k, v and p are rounded to BF16 as operands of the products; l sums what p was before.
+//
+// Cost: 2 NH HS T^2/2 multiply-adds. Scratch: the packed keys and values, and 2 HS + kKeys vectors of queries a thread.
+#include <cmath>
+
+#include "attention.h"
+
+namespace skintern::SKINTERN_ISA {
+
+namespace {
+
+// Multiply-adds below which waking the other threads costs more.
+[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+
+// ---- one tile ----------------------------------------------------------------------------------------------------------
+
+// What the online softmax knows of kQueries queries.
+struct Softmax {
+    float largest[kQueries]; // the largest score so far
+    float sum[kQueries];     // of exp(score - largest)
+};
+
+// Scores become words of p = exp(score - largest) in their own place; o, sum and largest follow. Query 0 sees the first
+// `seen` keys of the tile, each other one more than the query before it.
+template <class E>
+void softmax_tile(float* tile, // (keys,kQueries) scores in, (keys/kPair,kQueries) words out
+                  float* o,    // (width,kQueries)
+                  Softmax& softmax, int64_t keys, int64_t queries, int64_t seen, int64_t width) {
+    for (int64_t v = 0; v < queries; v += kLanes) {
+        float* score = tile + v;
+        const int64_t seen_v = seen + v;
+        const int64_t all = max_of(0, min_of(keys, seen_v)); // keys that every lane sees, and those that any does
+        const int64_t any = max_of(0, min_of(keys, round_up(seen_v + kLanes - 1, E::kPair)));
+        const vec largest = load(softmax.largest + v);
+        vec max[4] = {largest, largest, largest, largest};
+        int64_t j = 0;
+        for (; j + 4 <= all; j += 4) {
+            for (int i = 0; i < 4; i++) {
+                max[i] = max_of(load(score + (j + i) * kQueries), max[i]);
+            }
+        }
+        for (; j < any; j++) {
+            const ivec unseen = kLaneNumber <= static_cast<int32_t>(j - seen_v) - ivec{};
+            const vec x = unseen ? broadcast(-INFINITY) : load(score + j * kQueries);
+            store(score + j * kQueries, x);
+            max[0] = max_of(x, max[0]);
+        }
+        const vec new_largest = max_of(max_of(max[0], max[1]), max_of(max[2], max[3]));
+        const vec shrink = exp(largest - new_largest); // 0 in the first tile
+        store(softmax.largest + v, new_largest);
+        for (int64_t d = 0; d < width; d++) {
+            store(o + d * kQueries + v, load(o + d * kQueries + v) * shrink);
+        }
+        vec sum = load(softmax.sum + v) * shrink;
+        typename E::Word* word = reinterpret_cast<typename E::Word*>(score);
+        for (j = 0; j < any; j += E::kPair, word += kQueries) {
+            vec p[E::kPair];
+            for (int i = 0; i < E::kPair; i++) {
+                p[i] = exp(load(score + (j + i) * kQueries) - new_largest);
+                sum += p[i];
+            }
+            E::store_rows(word, p);
+        }
+        store(softmax.sum + v, sum);
+        for (; j < keys; j += E::kPair, word += kQueries) { // what a later lane sees
+            const vec nothing[E::kPair] = {};
+            E::store_rows(word, nothing);
+        }
+    }
+}
+
+// ---- one task ----------------------------------------------------------------------------------------------------------
+
+// The packed keys and values of a sequence in one key/value head, in tiles of kKeys keys.
+template <class E>
+struct PackedHead {
+    typename E::Word* k; // left: (tiles,kKeys,width/kPair)
+    typename E::Word* v; // left, turned: (tiles,width,kKeys/kPair)
+};
+
+// Scratch of one task.
+template <class E>
+struct ForwardScratch {
+    float* rows;           // (kQueries,width): q or out as rows. Few rows have all of the scratch to themselves
+    typename E::Word* q;   // right, turned: (width/kPair,kQueries), times 1/sqrt(HS)
+    float* tile;           // (kKeys,kQueries)
+    float* o;              // (width,kQueries)
+};
+
+int64_t forward_floats(int64_t width) {
+    return kQueries * (3 * width + kKeys);
+}
+
+template <class E>
+ForwardScratch<E> forward_scratch(float* base, int64_t width) {
+    typedef typename E::Word Word;
+    float* q = base + kQueries * width;
+    float* tile = q + kQueries * width;
+    return {base, reinterpret_cast<Word*>(q), tile, tile + kQueries * kKeys};
+}
+
+// Rows i0 .. i0+kQueries-1 (or to the last) of sequence s in head h, with its keys and values packed.
+template <class E>
+void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHead<E>& head, int64_t s, int64_t h,
+                  int64_t i0) {
+    const int64_t width = padded_to_words<E>(a.HS);
+    const int64_t rows = min_of(kQueries, rows_of(a, s) - i0);
+    const int64_t queries = round_up(rows, kLanes * E::kPair);
+    const int64_t first = keys_of(a, s) - rows_of(a, s) + i0; // position of row i0: it sees keys 0 .. first
+    const int64_t row0 = (a.seq.start[s] + i0) * a.NH + h;
+    typename E::Word* q = reinterpret_cast<typename E::Word*>(f.rows);
+    pack_left<E>(q, a.q + row0 * a.HS, a.NH * a.HS, rows, queries, a.HS, width,
+                 1.0f / std::sqrt(static_cast<float>(a.HS)));
+    transpose_words(f.q, q, kQueries, width / E::kPair, queries, width / E::kPair);
+    zero_all(f.o, width * kQueries);
+    Softmax softmax;
+    for (int64_t i = 0; i < kQueries; i++) {
+        softmax.largest[i] = -INFINITY;
+        softmax.sum[i] = 0.0f;
+    }
+    for (int64_t j = 0; j < first + rows; j += kKeys) {
+        const int64_t keys = min_of(kKeys, padded<E>(first + rows - j));
+        multiply<E>(f.tile, head.k + j * width / E::kPair, f.q, kQueries, width / E::kPair, kQueries, keys, queries,
+                    padded<E>(a.HS) / E::kPair, false);
+        softmax_tile<E>(f.tile, f.o, softmax, keys, queries, first + 1 - j, width);
+        multiply<E>(f.o, head.v + j * width / E::kPair, reinterpret_cast<const typename E::Word*>(f.tile), kQueries,
+                    kKeys / E::kPair, kQueries, width, queries, keys / E::kPair, true);
+    }
+    for (int64_t v = 0; v < queries; v += kLanes) {
+        const vec inverse = 1.0f / load(softmax.sum + v);
+        for (int64_t d = 0; d < width; d++) {
+            store(f.o + d * kQueries + v, load(f.o + d * kQueries + v) * inverse);
+        }
+    }
+    transpose_words(f.rows, f.o, width, kQueries, width, queries);
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t row = row0 + i * a.NH;
+        for (int64_t c = 0; c < a.HS; c += kLanes) {
+            store_upto(a.out + row * a.HS + c, load(f.rows + i * width + c), a.HS - c);
+        }
+        if (a.lse != nullptr) {
+            a.lse[row] = softmax.largest[i] + std::log(softmax.sum[i]);
+        }
+    }
+}
+
+// ---- all tasks ---------------------------------------------------------------------------------------------------------
+
+// How scratch is divided, in floats: the packed keys and values of all sequences of many rows, then a part for each
+// thread. A sequence of few rows is a task, or several of a few heads each, when there are more threads than sequences.
+struct ForwardPlan {
+    int64_t width;         // HS rounded up to whole vectors of words
+    int64_t packed_keys;   // of all sequences that are packed, each rounded up to whole tiles
+    int64_t index_floats;  // for the offset of each sequence among them
+    int64_t thread_floats; // what attend_row or attend_block needs
+    int64_t heads;         // key/value heads of one task of few rows
+    bool is_parallel;      // enough work to wake the other threads for
+
+    int64_t floats(const Attention& a, int threads) const {
+        return index_floats + packed_keys * a.NKV * 2 * width + threads * thread_floats;
+    }
+};
+
+bool is_packed(const Attention& a, int64_t s) {
+    return rows_of(a, s) > kFewRows;
+}
+
+ForwardPlan plan_forward(const Attention& a, int64_t width, int threads) {
+    int64_t packed_keys = 0;
+    int64_t most_keys = 0; // of a sequence of few rows
+    int64_t scores = 0;
+    for (int64_t s = 0; s < a.seq.count; s++) {
+        scores += rows_of(a, s) * keys_of(a, s) * a.NH;
+        if (is_packed(a, s)) {
+            packed_keys += round_up(keys_of(a, s), kKeys);
+        } else {
+            most_keys = max_of(most_keys, keys_of(a, s));
+        }
+    }
+    const int64_t thread_floats = max_of(row_floats(most_keys, a.NH), forward_floats(width));
+    const int64_t parts = min_of(a.NKV, ceil_div(2 * threads, max_of(a.seq.count, 1)));
+    return {width,
+            packed_keys,
+            round_up(2 * a.seq.count, kLanes),
+            round_up(thread_floats, kLanes),
+            ceil_div(a.NKV, parts),
+            scores * a.HS > kParallelWork};
+}
+
+template <class E>
+PackedHead<E> packed_head(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv) {
+    const int64_t* first = reinterpret_cast<const int64_t*>(scratch);
+    const int64_t at = first[s] * a.NKV + round_up(keys_of(a, s), kKeys) * kv;
+    typename E::Word* k = reinterpret_cast<typename E::Word*>(scratch + plan.index_floats) + 2 * at * plan.width;
+    return {k, k + round_up(keys_of(a, s), kKeys) * plan.width};
+}
+
+template <class E>
+void pack_head(const Attention& a, const PackedHead<E>& head,
+               typename E::Word* right, // (kKeys/kPair,kQueries), scratch
+               int64_t s, int64_t kv) {
+    const int64_t width = padded_to_words<E>(a.HS);
+    const int64_t words = width / E::kPair;
+    const int64_t stride = a.NKV * a.HS;
+    for (int64_t j = 0; j < keys_of(a, s); j += kKeys) {
+        const int64_t keys = min_of(kKeys, keys_of(a, s) - j);
+        const int64_t first = first_key(a, s, kv) + j * stride;
+        pack_left<E>(head.k + j * words, a.k + first, stride, keys, padded<E>(keys), a.HS, width, 1.0f);
+        pack_turned<E>(head.v + j * words, right, a.v + first, stride, keys, a.HS, width);
+    }
+}
+
+// In a first round sequences of few rows are done and the others packed; in a second one these are done.
+template <class E>
+void attend(const Attention& a, const ForwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
+    int64_t* first = reinterpret_cast<int64_t*>(scratch); // (S) packed keys before those of sequence s
+    for (int64_t s = 0, keys = 0; s < a.seq.count; s++) {
+        first[s] = keys;
+        keys += is_packed(a, s) ? round_up(keys_of(a, s), kKeys) : 0;
+    }
+    const int64_t group = a.NH / a.NKV;
+    const int64_t blocks = plan.packed_keys > 0 ? ceil_div(a.seq.max_length, kQueries) : 0;
+#pragma omp parallel num_threads(threads) if (plan.is_parallel)
+    {
+        [[maybe_unused]] const TileRegisters registers;
+        const ForwardScratch<E> mine =
+            forward_scratch<E>(scratch + plan.floats(a, thread_index()), plan.width);
+#pragma omp for collapse(2) schedule(dynamic)
+        for (int64_t s = 0; s < a.seq.count; s++) {
+            for (int64_t kv = 0; kv < a.NKV; kv += plan.heads) {
+                const int64_t kv_end = min_of(a.NKV, kv + plan.heads);
+                for (int64_t i = 0; !is_packed(a, s) && i < rows_of(a, s); i++) {
+                    attend_row(a, mine.rows, s, i, kv * group, kv_end * group);
+                }
+                for (int64_t head = kv; is_packed(a, s) && head < kv_end; head++) {
+                    pack_head<E>(a, packed_head<E>(a, plan, scratch, s, head), reinterpret_cast<typename E::Word*>(mine.tile), s,
+                                 head);
+                }
+            }
+        }
+#pragma omp for collapse(3) schedule(dynamic)
+        for (int64_t s = 0; s < a.seq.count; s++) {
+            for (int64_t h = 0; h < a.NH; h++) {
+                for (int64_t block = 0; block < blocks; block++) {
+                    if (is_packed(a, s) && block * kQueries < rows_of(a, s)) {
+                        attend_block<E>(a, mine, packed_head<E>(a, plan, scratch, s, h / group), s, h,
+                                        block * kQueries);
+                    }
+                }
+            }
+        }
+    }
+}
+
+} // namespace
+
+void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
+                                   float* lse,     // (N,NH) =
+                                   const float* q, // (N,NH,HS)
+                                   const float* k, // (N,NKV,HS)
+                                   const float* v, // (N,NKV,HS)
+                                   Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
+    const Attention a = {out, lse, q, k, v, seq, nullptr, nullptr, 0, NH, NKV, HS};
+    const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
+    float* own = scratch(plan.floats(a, threads_));
+    if (bf16_) {
+        attend<Bf16>(a, plan, own, threads_);
+    } else {
+        attend<F32>(a, plan, own, threads_);
+    }
+}
+
+void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
+                                  const float* q,        // (N,NH,HS)
+                                  const float* k_cache,  // (slots,capacity,NKV,HS)
+                                  const float* v_cache,  // (slots,capacity,NKV,HS)
+                                  const int32_t* slot,   // (S)
+                                  const int32_t* length, // (S)
+                                  Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) {
+    const Attention a = {out, nullptr, q, k_cache, v_cache, seq, slot, length, capacity, NH, NKV, HS};
+    const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
+    float* own = scratch(plan.floats(a, threads_));
+    if (bf16_) {
+        attend<Bf16>(a, plan, own, threads_);
+    } else {
+        attend<F32>(a, plan, own, threads_);
+    }
+}
+
+} // namespace skintern::SKINTERN_ISA
