@@ -33,19 +33,27 @@ struct Softmax {
     float sum[kQueries];     // of exp(score - largest)
 };
 
-// Scores become words of p = exp(score - largest) in their own place; o, sum and largest follow. Query 0 sees the first
-// `seen` keys of the tile, each other one more than the query before it.
+// Lanes that see key j of a tile, of which lane 0 sees the first `seen` and each other lane one more than the lane before.
+inline ivec sees(int64_t j, int64_t seen) {
+    return kLaneNumber > static_cast<int32_t>(j - seen) - ivec{};
+}
+
+// Scores become words of p = exp(score - largest) in their own place; o, sum and largest follow, or start in the first
+// tile. Query 0 sees the first `seen` keys of the tile, each other one more than the query before it. What a query does
+// not see gets p = 0 by a mask; a score of -infinity would do as well, but exp is slow where its result is too small.
 template <class E>
 void softmax_tile(float* tile, // (keys,kQueries) scores in, (keys/kPair,kQueries) words out
                   float* o,    // (width,kQueries)
-                  Softmax& softmax, int64_t keys, int64_t queries, int64_t seen, int64_t width) {
+                  Softmax& softmax, bool is_first, int64_t keys, int64_t queries, int64_t seen, int64_t width) {
     for (int64_t v = 0; v < queries; v += kLanes) {
         float* score = tile + v;
         const int64_t seen_v = seen + v;
         const int64_t all = max_of(0, min_of(keys, seen_v)); // keys that every lane sees, and those that any does
         const int64_t any = max_of(0, min_of(keys, round_up(seen_v + kLanes - 1, E::kPair)));
-        const vec largest = load(softmax.largest + v);
-        vec max[4] = {largest, largest, largest, largest};
+        vec max[4];
+        for (vec& m : max) {
+            m = is_first ? broadcast(-INFINITY) : load(softmax.largest + v);
+        }
         int64_t j = 0;
         for (; j + 4 <= all; j += 4) {
             for (int i = 0; i < 4; i++) {
@@ -53,32 +61,35 @@ void softmax_tile(float* tile, // (keys,kQueries) scores in, (keys/kPair,kQuerie
             }
         }
         for (; j < any; j++) {
-            const ivec unseen = kLaneNumber <= static_cast<int32_t>(j - seen_v) - ivec{};
-            const vec x = unseen ? broadcast(-INFINITY) : load(score + j * kQueries);
-            store(score + j * kQueries, x);
-            max[0] = max_of(x, max[0]);
+            max[0] = sees(j, seen_v) ? max_of(load(score + j * kQueries), max[0]) : max[0];
         }
-        const vec new_largest = max_of(max_of(max[0], max[1]), max_of(max[2], max[3]));
-        const vec shrink = exp(largest - new_largest); // 0 in the first tile
-        store(softmax.largest + v, new_largest);
-        for (int64_t d = 0; d < width; d++) {
-            store(o + d * kQueries + v, load(o + d * kQueries + v) * shrink);
+        const vec largest = max_of(max_of(max[0], max[1]), max_of(max[2], max[3]));
+        vec sum = {};
+        if (!is_first) {
+            const vec shrink = exp(load(softmax.largest + v) - largest);
+            for (int64_t d = 0; d < width; d++) {
+                store(o + d * kQueries + v, load(o + d * kQueries + v) * shrink);
+            }
+            sum = load(softmax.sum + v) * shrink;
         }
-        vec sum = load(softmax.sum + v) * shrink;
         typename E::Word* word = reinterpret_cast<typename E::Word*>(score);
         for (j = 0; j < any; j += E::kPair, word += kQueries) {
             vec p[E::kPair];
             for (int i = 0; i < E::kPair; i++) {
-                p[i] = exp(load(score + (j + i) * kQueries) - new_largest);
+                p[i] = exp(load(score + (j + i) * kQueries) - largest);
+                if (j + i >= all) {
+                    p[i] = sees(j + i, seen_v) ? p[i] : vec{};
+                }
                 sum += p[i];
             }
             E::store_rows(word, p);
         }
-        store(softmax.sum + v, sum);
         for (; j < keys; j += E::kPair, word += kQueries) { // what a later lane sees
             const vec nothing[E::kPair] = {};
             E::store_rows(word, nothing);
         }
+        store(softmax.largest + v, largest);
+        store(softmax.sum + v, sum);
     }
 }
 
@@ -125,19 +136,14 @@ void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHe
     pack_left<E>(q, a.q + row0 * a.HS, a.NH * a.HS, rows, queries, a.HS, width,
                  1.0f / std::sqrt(static_cast<float>(a.HS)));
     transpose_words(f.q, q, kQueries, width / E::kPair, queries, width / E::kPair);
-    zero_all(f.o, width * kQueries);
     Softmax softmax;
-    for (int64_t i = 0; i < kQueries; i++) {
-        softmax.largest[i] = -INFINITY;
-        softmax.sum[i] = 0.0f;
-    }
     for (int64_t j = 0; j < first + rows; j += kKeys) {
         const int64_t keys = min_of(kKeys, padded<E>(first + rows - j));
         multiply<E>(f.tile, head.k + j * width / E::kPair, f.q, kQueries, width / E::kPair, kQueries, keys, queries,
                     padded<E>(a.HS) / E::kPair, false);
-        softmax_tile<E>(f.tile, f.o, softmax, keys, queries, first + 1 - j, width);
+        softmax_tile<E>(f.tile, f.o, softmax, j == 0, keys, queries, first + 1 - j, width);
         multiply<E>(f.o, head.v + j * width / E::kPair, reinterpret_cast<const typename E::Word*>(f.tile), kQueries,
-                    kKeys / E::kPair, kQueries, width, queries, keys / E::kPair, true);
+                    kKeys / E::kPair, kQueries, width, queries, keys / E::kPair, j > 0);
     }
     for (int64_t v = 0; v < queries; v += kLanes) {
         const vec inverse = 1.0f / load(softmax.sum + v);
