@@ -43,41 +43,38 @@ struct Backward {
 
     int64_t rows(int64_t s) const { return seq.start[s + 1] - seq.start[s]; }
     int64_t group() const { return NH / NKV; }
-
-    // In scratch a sequence has its rows rounded up to whole tiles. (s,head) of so many heads starts at this row of them.
-    int64_t first_row(int64_t s, int64_t head, int64_t heads) const {
-        return (seq.start[s] + s * kKeys) * heads + head * round_up(rows(s), kKeys);
-    }
-    int64_t scratch_rows(int64_t heads) const { return first_row(seq.count, 0, heads); }
+    int64_t head_floats() const { return round_up(seq.max_length, kKeys) * width + 3 * kLanes; } // keys of a head, in scratch
 };
 
 // ---- scratch -----------------------------------------------------------------------------------------------------------
 
-// Keys and values of one sequence in one key/value head.
+// Keys and values of one sequence in one key/value head, and what one query head adds to their gradients.
 template <class E>
 struct BackwardKeys {
     typename E::Word* k;        // left: (keys,width/kPair)
     typename E::Word* v;        // left: (keys,width/kPair)
     typename E::Word* k_turned; // left, turned: (tiles,width,kKeys/kPair)
+    float* dk;                  // (keys,width)
+    float* dv;                  // (keys,width)
 };
 
 template <class E>
-BackwardKeys<E> backward_keys(const Backward& b, float* scratch, int64_t s, int64_t kv) {
-    const int64_t floats = round_up(b.rows(s), kKeys) * b.width;
-    typename E::Word* k = reinterpret_cast<typename E::Word*>(scratch) + 3 * b.first_row(s, kv, b.NKV) * b.width;
-    return {k, k + floats, k + 2 * floats};
+BackwardKeys<E> backward_keys(const Backward& b, float* base) {
+    typename E::Word* k = reinterpret_cast<typename E::Word*>(base);
+    const int64_t floats = b.head_floats();
+    return {k, k + floats, k + 2 * floats, base + 3 * floats, base + 4 * floats};
 }
 
 // Scratch of a thread: a block of queries of one head.
 template <class E>
 struct BackwardBlock {
-    typename E::Word* q;           // right, turned: (width/kPair,kBlockQueries), times 1/sqrt(HS)
-    typename E::Word* dout;        // right, turned: (width/kPair,kBlockQueries)
+    typename E::Word* q;           // right, turned: (tiles,width/kPair,kQueries), times 1/sqrt(HS)
+    typename E::Word* dout;        // right, turned: (tiles,width/kPair,kQueries)
     typename E::Word* q_rows;      // right: (kBlockQueries/kPair,width), times 1/sqrt(HS)
     typename E::Word* dout_rows;   // right: (kBlockQueries/kPair,width)
     typename E::Word* p;           // left: (kKeys,kBlockQueries/kPair)
     typename E::Word* ds;          // left: (kKeys,kBlockQueries/kPair)
-    float* dq;                     // (width,kBlockQueries)
+    float* dq;                     // (tiles,width,kQueries)
     float* s;                      // (kKeys,kQueries)
     float* dp;                     // (kKeys,kQueries), and ds in its place: right (kKeys/kPair,kQueries)
     float* rows;                   // (kQueries,width) of q, dout or dq
@@ -165,12 +162,12 @@ void load_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t
         const int64_t count = min_of(kQueries, rows - c);
         const int64_t queries = round_up(count, kLanes * E::kPair);
         pack_left<E>(left, b.q + first + c * stride, stride, count, queries, b.HS, b.width, scale);
-        transpose_words(f.q + c, left, kBlockQueries, words, queries, words);
+        transpose_words(f.q + c * words, left, kQueries, words, queries, words);
         pack_left<E>(left, b.dout + first + c * stride, stride, count, queries, b.HS, b.width, 1.0f);
         if (i0 + c == 0) {
             zero_all(f.rows, words); // row 0: see below
         }
-        transpose_words(f.dout + c, left, kBlockQueries, words, queries, words);
+        transpose_words(f.dout + c * words, left, kQueries, words, queries, words);
     }
     const int64_t all_rows = padded<E>(rows);
     pack_right<E>(f.q_rows, b.q + first, stride, rows, all_rows, b.HS, b.width, scale);
@@ -193,7 +190,7 @@ void store_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_
     float* dq = b.dq + ((b.seq.start[s] + i0) * b.NH + h) * b.HS;
     for (int64_t i = 0; i < rows; i++, dq += b.NH * b.HS) {
         if (i % kQueries == 0) {
-            transpose_words(f.rows, f.dq + i, b.width, kBlockQueries, b.width, kQueries);
+            transpose_words(f.rows, f.dq + i * b.width, b.width, kQueries, b.width, kQueries);
         }
         for (int64_t d = 0; d < b.HS; d += kLanes) {
             store_upto(dq + d, load(f.rows + i % kQueries * b.width + d) * scale, b.HS - d);
@@ -203,10 +200,8 @@ void store_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_
 
 // Rows i0 .. of sequence s in head h: dq =, dk and dv (in scratch) +=
 template <class E>
-void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardKeys<E>& packed,
-                   float* dk, // (keys,width)
-                   float* dv, // (keys,width)
-                   int64_t s, int64_t h, int64_t i0) {
+void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardKeys<E>& packed, int64_t s,
+                   int64_t h, int64_t i0) {
     const int64_t width = b.width;
     const int64_t words = width / E::kPair;
     constexpr int64_t kBlockWords = kBlockQueries / E::kPair;
@@ -219,14 +214,14 @@ void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardK
             const int64_t seen = i0 + c + 1 - j; // keys of the tile that the first query sees
             const int64_t some = min_of(keys, seen - 1 + kQueries);
             if (some > 0) {
-                multiply<E>(f.s, packed.k + j * words, f.q + c, kQueries, words, kBlockQueries, some, queries,
+                multiply<E>(f.s, packed.k + j * words, f.q + c * words, kQueries, words, kQueries, some, queries,
                             padded<E>(b.HS) / E::kPair, false);
-                multiply<E>(f.dp, packed.v + j * words, f.dout + c, kQueries, words, kBlockQueries, some, queries,
+                multiply<E>(f.dp, packed.v + j * words, f.dout + c * words, kQueries, words, kQueries, some, queries,
                             padded<E>(b.HS) / E::kPair, false);
                 softmax_tile_backward<E>(f.p + c / E::kPair, f.ds + c / E::kPair, f.dp, f.s, f.lse + c, f.D + c, some,
                                          queries, seen);
-                multiply<E>(f.dq + c, packed.k_turned + j * words, reinterpret_cast<typename E::Word*>(f.dp),
-                            kBlockQueries, kKeys / E::kPair, kQueries, width, queries, some / E::kPair, true);
+                multiply<E>(f.dq + c * width, packed.k_turned + j * words, reinterpret_cast<typename E::Word*>(f.dp),
+                            kQueries, kKeys / E::kPair, kQueries, width, queries, some / E::kPair, true);
             }
         }
         for (int64_t r = 0; r < keys; r += kQueries) { // keys j+r .. are seen from query i on
@@ -234,16 +229,16 @@ void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardK
             const int64_t left = (r * kBlockQueries + i) / E::kPair;
             const int64_t right = i / E::kPair * width;
             const int64_t terms = (padded<E>(rows) - i) / E::kPair;
-            multiply<E>(dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords, width,
+            multiply<E>(packed.dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords, width,
                         min_of(kQueries, keys - r), width, terms, true);
-            multiply<E>(dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width,
+            multiply<E>(packed.dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width,
                         min_of(kQueries, keys - r), width, terms, true);
         }
     }
     store_block(b, f, s, h, i0, rows);
 }
 
-// ---- the three rounds ----------------------------------------------------------------------------------------------------
+// ---- one task ----------------------------------------------------------------------------------------------------
 
 template <class E>
 void pack_keys(const Backward& b, const BackwardKeys<E>& packed,
@@ -260,56 +255,78 @@ void pack_keys(const Backward& b, const BackwardKeys<E>& packed,
     }
 }
 
-// out[j] = sum_h partial[h,j] over the query heads that read key/value head kv of sequence s.
-void add_heads(const Backward& b, float* out, const float* partial, int64_t s, int64_t kv) {
-    for (int64_t j = 0; j < b.rows(s); j++) {
-        float* out_j = out + ((b.seq.start[s] + j) * b.NKV + kv) * b.HS;
+// What one query head adds to the gradients of its keys, in scratch.
+template <class E>
+void backward_head(const Backward& b, const BackwardBlock<E>& f, const BackwardKeys<E>& packed, int64_t s, int64_t h) {
+    zero_all(packed.dk, padded<E>(b.rows(s)) * b.width);
+    zero_all(packed.dv, padded<E>(b.rows(s)) * b.width);
+    for (int64_t i = 0; i < b.rows(s); i += kBlockQueries) {
+        backward_rows<E>(b, f, packed, s, h, i);
+    }
+}
+
+// The part of query head h goes to dk or dv: the first of a group overwrites, the others add.
+void add_head(const Backward& b, float* out, const float* part, int64_t s, int64_t h) {
+    const bool add = h % b.group() > 0;
+    float* out_j = out + (b.seq.start[s] * b.NKV + h / b.group()) * b.HS;
+    for (int64_t j = 0; j < b.rows(s); j++, out_j += b.NKV * b.HS) {
         for (int64_t d = 0; d < b.HS; d += kLanes) {
-            vec sum = {};
-            for (int64_t h = kv * b.group(); h < (kv + 1) * b.group(); h++) {
-                sum += load(partial + (b.first_row(s, h, b.NH) + j) * b.width + d);
-            }
-            store_upto(out_j + d, sum, b.HS - d);
+            const vec before = add ? load_upto(out_j + d, b.HS - d) : vec{};
+            store_upto(out_j + d, before + load(part + j * b.width + d), b.HS - d);
         }
     }
 }
 
-int64_t backward_floats(const Backward& b, int threads) {
-    return (3 * b.scratch_rows(b.NKV) + 2 * b.scratch_rows(b.NH)) * b.width + threads * block_floats(b.width);
-}
+// ---- all tasks ---------------------------------------------------------------------------------------------------------
+
+// A task is one key/value head of one sequence. Where these are too few for the threads, each of the query heads that read
+// it is a task, and the sum over them waits until all are done; it is the same sum.
+struct BackwardPlan {
+    bool is_split;
+    int64_t block_floats; // of a thread
+    int64_t head_floats;  // of a thread, or of each head when split
+
+    BackwardPlan(const Backward& b, int threads)
+        : is_split(b.group() > 1 && b.seq.count * b.NKV < 4 * threads && threads > 1),
+          block_floats(round_up(skintern::SKINTERN_ISA::block_floats(b.width), kLanes)),
+          head_floats(5 * b.head_floats()) {}
+
+    int64_t floats(const Backward& b, int threads) const {
+        return threads * block_floats + (is_split ? b.seq.count * b.NH : threads) * head_floats;
+    }
+};
 
 template <class E>
-void backward(const Backward& b, float* scratch, [[maybe_unused]] int threads) {
-    float* dk = scratch + 3 * b.scratch_rows(b.NKV) * b.width;
-    float* dv = dk + b.scratch_rows(b.NH) * b.width;
-    float* own = dv + b.scratch_rows(b.NH) * b.width;
+void backward(const Backward& b, const BackwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
+    const int64_t task_heads = plan.is_split ? 1 : b.group();
+    float* heads = scratch + threads * plan.block_floats;
 #pragma omp parallel num_threads(threads)
     {
         [[maybe_unused]] const TileRegisters registers;
-        const BackwardBlock<E> f = backward_block<E>(own + thread_index() * block_floats(b.width), b.width);
+        const BackwardBlock<E> f = backward_block<E>(scratch + thread_index() * plan.block_floats, b.width);
 #pragma omp for collapse(2) schedule(dynamic)
         for (int64_t s = 0; s < b.seq.count; s++) {
-            for (int64_t kv = 0; kv < b.NKV; kv++) {
-                pack_keys<E>(b, backward_keys<E>(b, scratch, s, kv), f.p, s, kv);
-            }
-        }
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t s = 0; s < b.seq.count; s++) {
-            for (int64_t h = 0; h < b.NH; h++) {
-                const BackwardKeys<E> packed = backward_keys<E>(b, scratch, s, h / b.group());
-                const int64_t first = b.first_row(s, h, b.NH) * b.width;
-                zero_all(dk + first, padded<E>(b.rows(s)) * b.width);
-                zero_all(dv + first, padded<E>(b.rows(s)) * b.width);
-                for (int64_t i = 0; i < b.rows(s); i += kBlockQueries) {
-                    backward_rows<E>(b, f, packed, dk + first, dv + first, s, h, i);
+            for (int64_t first = 0; first < b.NH; first += task_heads) {
+                const int64_t owner = plan.is_split ? s * b.NH + first : thread_index();
+                const BackwardKeys<E> packed = backward_keys<E>(b, heads + owner * plan.head_floats);
+                pack_keys<E>(b, packed, f.p, s, first / b.group());
+                for (int64_t h = first; h < first + task_heads; h++) {
+                    backward_head<E>(b, f, packed, s, h);
+                    if (!plan.is_split) {
+                        add_head(b, b.dk, packed.dk, s, h);
+                        add_head(b, b.dv, packed.dv, s, h);
+                    }
                 }
             }
         }
 #pragma omp for collapse(2) schedule(static)
         for (int64_t s = 0; s < b.seq.count; s++) {
             for (int64_t kv = 0; kv < b.NKV; kv++) {
-                add_heads(b, b.dk, dk, s, kv);
-                add_heads(b, b.dv, dv, s, kv);
+                for (int64_t h = kv * b.group(); plan.is_split && h < (kv + 1) * b.group(); h++) {
+                    const BackwardKeys<E> part = backward_keys<E>(b, heads + (s * b.NH + h) * plan.head_floats);
+                    add_head(b, b.dk, part.dk, s, h);
+                    add_head(b, b.dv, part.dv, s, h);
+                }
             }
         }
     }
@@ -329,11 +346,12 @@ void CpuKernels::attention_backward(float* dq,         // (N,NH,HS) =
                                     Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
     const int64_t width = bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS);
     const Backward b = {dq, dk, dv, dout, q, k, v, out, lse, seq, NH, NKV, HS, width};
-    float* own = scratch(backward_floats(b, threads_));
+    const BackwardPlan plan(b, threads_);
+    float* own = scratch(plan.floats(b, threads_));
     if (bf16_) {
-        backward<Bf16>(b, own, threads_);
+        backward<Bf16>(b, plan, own, threads_);
     } else {
-        backward<F32>(b, own, threads_);
+        backward<F32>(b, plan, own, threads_);
     }
 }
 

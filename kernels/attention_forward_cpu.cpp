@@ -24,6 +24,7 @@ namespace {
 
 // Multiply-adds below which waking the other threads costs more.
 [[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
 
 // ---- one tile ----------------------------------------------------------------------------------------------------------
 
@@ -165,19 +166,16 @@ void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHe
 
 // ---- all tasks ---------------------------------------------------------------------------------------------------------
 
-// How scratch is divided, in floats: the packed keys and values of all sequences of many rows, then a part for each
-// thread. A sequence of few rows is a task, or several of a few heads each, when there are more threads than sequences.
+// Scratch belongs to threads alone, so that what one packs is still in its caches when it reads it. Where there are fewer
+// heads than threads need to share the work, a head of many rows is several tasks, which pack its keys each for itself; and
+// the heads of a sequence of few rows are one task where there are sequences enough.
 struct ForwardPlan {
     int64_t width;         // HS rounded up to whole vectors of words
-    int64_t packed_keys;   // of all sequences that are packed, each rounded up to whole tiles
-    int64_t index_floats;  // for the offset of each sequence among them
-    int64_t thread_floats; // what attend_row or attend_block needs
+    int64_t packed_keys;   // of the longest sequence that is packed, rounded up to whole tiles
+    int64_t thread_floats; // what a thread needs
+    int64_t parts;         // tasks of a key/value head of many rows
     int64_t heads;         // key/value heads of one task of few rows
     bool is_parallel;      // enough work to wake the other threads for
-
-    int64_t floats(const Attention& a, int threads) const {
-        return index_floats + packed_keys * a.NKV * 2 * width + threads * thread_floats;
-    }
 };
 
 bool is_packed(const Attention& a, int64_t s) {
@@ -185,33 +183,21 @@ bool is_packed(const Attention& a, int64_t s) {
 }
 
 ForwardPlan plan_forward(const Attention& a, int64_t width, int threads) {
-    int64_t packed_keys = 0;
-    int64_t most_keys = 0; // of a sequence of few rows
-    int64_t scores = 0;
+    int64_t packed_keys = 0, few_keys = 0, scores = 0;
     for (int64_t s = 0; s < a.seq.count; s++) {
         scores += rows_of(a, s) * keys_of(a, s) * a.NH;
-        if (is_packed(a, s)) {
-            packed_keys += round_up(keys_of(a, s), kKeys);
-        } else {
-            most_keys = max_of(most_keys, keys_of(a, s));
-        }
+        int64_t& most = is_packed(a, s) ? packed_keys : few_keys;
+        most = max_of(most, keys_of(a, s));
     }
-    const int64_t thread_floats = max_of(row_floats(most_keys, a.NH), forward_floats(width));
-    const int64_t parts = min_of(a.NKV, ceil_div(2 * threads, max_of(a.seq.count, 1)));
+    packed_keys = round_up(packed_keys, kKeys);
+    const int64_t floats = max_of(row_floats(few_keys, a.NH), forward_floats(width) + 2 * packed_keys * width);
+    const int64_t sequences = max_of(a.seq.count, 1);
     return {width,
             packed_keys,
-            round_up(2 * a.seq.count, kLanes),
-            round_up(thread_floats, kLanes),
-            ceil_div(a.NKV, parts),
+            round_up(floats, kLanes),
+            ceil_div(kTasksPerThread * threads, sequences * a.NKV),
+            ceil_div(a.NKV, min_of(a.NKV, ceil_div(2 * threads, sequences))),
             scores * a.HS > kParallelWork};
-}
-
-template <class E>
-PackedHead<E> packed_head(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv) {
-    const int64_t* first = reinterpret_cast<const int64_t*>(scratch);
-    const int64_t at = first[s] * a.NKV + round_up(keys_of(a, s), kKeys) * kv;
-    typename E::Word* k = reinterpret_cast<typename E::Word*>(scratch + plan.index_floats) + 2 * at * plan.width;
-    return {k, k + round_up(keys_of(a, s), kKeys) * plan.width};
 }
 
 template <class E>
@@ -229,41 +215,46 @@ void pack_head(const Attention& a, const PackedHead<E>& head,
     }
 }
 
-// In a first round sequences of few rows are done and the others packed; in a second one these are done.
+// Part `part` of a sequence of many rows in one key/value head and the query heads that read it: every parts-th block.
+template <class E>
+void attend_part(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv, int64_t part) {
+    const int64_t group = a.NH / a.NKV;
+    const int64_t first = part * kQueries;
+    if (first >= rows_of(a, s)) {
+        return;
+    }
+    const ForwardScratch<E> f = forward_scratch<E>(scratch, plan.width);
+    typename E::Word* k = reinterpret_cast<typename E::Word*>(scratch + forward_floats(plan.width));
+    const PackedHead<E> head = {k, k + plan.packed_keys * plan.width};
+    pack_head<E>(a, head, reinterpret_cast<typename E::Word*>(f.tile), s, kv);
+    for (int64_t i = first; i < rows_of(a, s); i += plan.parts * kQueries) {
+        for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
+            attend_block<E>(a, f, head, s, h, i);
+        }
+    }
+}
+
 template <class E>
 void attend(const Attention& a, const ForwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
-    int64_t* first = reinterpret_cast<int64_t*>(scratch); // (S) packed keys before those of sequence s
-    for (int64_t s = 0, keys = 0; s < a.seq.count; s++) {
-        first[s] = keys;
-        keys += is_packed(a, s) ? round_up(keys_of(a, s), kKeys) : 0;
-    }
     const int64_t group = a.NH / a.NKV;
-    const int64_t blocks = plan.packed_keys > 0 ? ceil_div(a.seq.max_length, kQueries) : 0;
 #pragma omp parallel num_threads(threads) if (plan.is_parallel)
     {
         [[maybe_unused]] const TileRegisters registers;
-        const ForwardScratch<E> mine =
-            forward_scratch<E>(scratch + plan.floats(a, thread_index()), plan.width);
-#pragma omp for collapse(2) schedule(dynamic)
+        float* mine = scratch + thread_index() * plan.thread_floats;
+#pragma omp for collapse(2) schedule(dynamic) nowait
         for (int64_t s = 0; s < a.seq.count; s++) {
             for (int64_t kv = 0; kv < a.NKV; kv += plan.heads) {
-                const int64_t kv_end = min_of(a.NKV, kv + plan.heads);
                 for (int64_t i = 0; !is_packed(a, s) && i < rows_of(a, s); i++) {
-                    attend_row(a, mine.rows, s, i, kv * group, kv_end * group);
-                }
-                for (int64_t head = kv; is_packed(a, s) && head < kv_end; head++) {
-                    pack_head<E>(a, packed_head<E>(a, plan, scratch, s, head), reinterpret_cast<typename E::Word*>(mine.tile), s,
-                                 head);
+                    attend_row(a, mine, s, i, kv * group, min_of(a.NKV, kv + plan.heads) * group);
                 }
             }
         }
 #pragma omp for collapse(3) schedule(dynamic)
         for (int64_t s = 0; s < a.seq.count; s++) {
-            for (int64_t h = 0; h < a.NH; h++) {
-                for (int64_t block = 0; block < blocks; block++) {
-                    if (is_packed(a, s) && block * kQueries < rows_of(a, s)) {
-                        attend_block<E>(a, mine, packed_head<E>(a, plan, scratch, s, h / group), s, h,
-                                        block * kQueries);
+            for (int64_t kv = 0; kv < a.NKV; kv++) {
+                for (int64_t part = 0; part < plan.parts; part++) {
+                    if (is_packed(a, s)) {
+                        attend_part<E>(a, plan, mine, s, kv, part);
                     }
                 }
             }
@@ -281,7 +272,7 @@ void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
                                    Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, lse, q, k, v, seq, nullptr, nullptr, 0, NH, NKV, HS};
     const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
-    float* own = scratch(plan.floats(a, threads_));
+    float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
         attend<Bf16>(a, plan, own, threads_);
     } else {
@@ -298,7 +289,7 @@ void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
                                   Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, nullptr, q, k_cache, v_cache, seq, slot, length, capacity, NH, NKV, HS};
     const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
-    float* own = scratch(plan.floats(a, threads_));
+    float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
         attend<Bf16>(a, plan, own, threads_);
     } else {
