@@ -224,15 +224,18 @@ void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardK
                             kQueries, kKeys / E::kPair, kQueries, width, queries, some / E::kPair, true);
             }
         }
-        for (int64_t r = 0; r < keys; r += kQueries) { // keys j+r .. are seen from query i on
+        // On the diagonal the sums of keys j+r .. begin with the first query that sees one of them.
+        const int64_t band = j + keys > i0 ? kQueries : keys;
+        for (int64_t r = 0; r < keys; r += band) {
             const int64_t i = max_of(0, j + r - i0);
+            const int64_t count = min_of(band, keys - r);
             const int64_t left = (r * kBlockQueries + i) / E::kPair;
             const int64_t right = i / E::kPair * width;
             const int64_t terms = (padded<E>(rows) - i) / E::kPair;
-            multiply<E>(packed.dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords, width,
-                        min_of(kQueries, keys - r), width, terms, true);
-            multiply<E>(packed.dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width,
-                        min_of(kQueries, keys - r), width, terms, true);
+            multiply<E>(packed.dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords, width, count,
+                        width, terms, true);
+            multiply<E>(packed.dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width, count,
+                        width, terms, true);
         }
     }
     store_block(b, f, s, h, i0, rows);
