@@ -286,10 +286,10 @@ TEST_CASE("attention is causal: later rows and other sequences change no bit of 
 }
 
 TEST_CASE("attention_cached over a prefix fed in pieces is attention_forward", "[kernels]") {
-    const int64_t slots = 3, capacity = 81;
+    const int64_t slots = 3, capacity = 181;
     const std::vector<int32_t> slot = {2, 0}; // slot 1 is never used
-    const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {68, 0}, {1, 1}};
-    for (AttentionCase c : {AttentionCase{{78, 11}, 1, 1, 1}, {{78, 11}, 3, 1, 5}, {{78, 11}, 6, 2, 64}}) {
+    const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {168, 0}, {1, 1}};
+    for (AttentionCase c : {AttentionCase{{178, 11}, 1, 1, 1}, {{178, 11}, 3, 1, 5}, {{178, 11}, 6, 2, 64}}) {
         INFO(c.text());
         const AttentionInput x(c, Rng(10, "cached"));
         const std::vector<int64_t> start = Packed::offsets(c.lengths);
