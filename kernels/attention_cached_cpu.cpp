@@ -13,26 +13,42 @@ namespace skintern::SKINTERN_ISA {
 
 namespace {
 
-constexpr int64_t kTurnKeys = 8; // keys after which the next head takes its turn there
+constexpr int64_t kTurnKeys = 8; // keys after which the next heads take their turn there
 
-// score[j] = q.k[j] * scale
-void score_keys(float* score, const float* q, const float* k, int64_t n, int64_t stride, int64_t HS,
-                float scale) {
-    constexpr int kGroup = 4; // dot products at a time, to keep the multiply-add units busy
-    for (int64_t j = 0; j < n; j += kGroup) {
-        const float* key[kGroup]; // behind the last key, the last key again: its score is not stored
-        vec sum[kGroup] = {};
-        for (int g = 0; g < kGroup; g++) {
-            key[g] = k + min_of(j + g, n - 1) * stride;
+// load_upto, and zero where nothing is left.
+inline vec load_some(const float* p, int64_t left) {
+    return left > 0 ? load_upto(p, left) : vec{};
+}
+
+// score[g,j] = q[g].k[j] * scale for G query heads that read the same keys: each key is loaded once.
+template <int G>
+void score_keys(float* score,   // (G,n), rows ld apart
+                const float* q, // (G,HS)
+                const float* k, // (n,HS), rows `stride` apart
+                int64_t ld, int64_t n, int64_t stride, int64_t HS, float scale) {
+    constexpr int kTogether = 4; // keys, to keep the multiply-add units busy
+    for (int64_t j = 0; j < n; j += kTogether) {
+        const float* key[kTogether]; // behind the last key, the last key again: its score is not stored
+        vec sum[kTogether][G] = {};
+        for (int t = 0; t < kTogether; t++) {
+            key[t] = k + min_of(j + t, n - 1) * stride;
         }
         for (int64_t i = 0; i < HS; i += kLanes) {
-            const vec q_i = load_upto(q + i, HS - i);
-            for (int g = 0; g < kGroup; g++) {
-                sum[g] = fma(q_i, load_upto(key[g] + i, HS - i), sum[g]);
+            vec q_i[G];
+            for (int g = 0; g < G; g++) {
+                q_i[g] = load_upto(q + g * HS + i, HS - i);
+            }
+            for (int t = 0; t < kTogether; t++) {
+                const vec k_i = load_upto(key[t] + i, HS - i);
+                for (int g = 0; g < G; g++) {
+                    sum[t][g] = fma(q_i[g], k_i, sum[t][g]);
+                }
             }
         }
-        for (int g = 0; g < kGroup && j + g < n; g++) {
-            score[j + g] = sum_lanes(sum[g]) * scale;
+        for (int t = 0; t < kTogether && j + t < n; t++) {
+            for (int g = 0; g < G; g++) {
+                score[g * ld + j + t] = sum_lanes(sum[t][g]) * scale;
+            }
         }
     }
 }
@@ -53,23 +69,70 @@ float softmax_scores(float* score, int64_t n, float& largest) {
     return sum_lanes(sum);
 }
 
-// out (columns <= NV vectors) += sum_j p[j] v[j]
-template <int NV>
-void add_weighted(float* out, const float* p, const float* v, int64_t n, int64_t stride, int64_t columns) {
-    constexpr int kSums = 4; // independent sums, so that additions need not wait for one another
-    vec sum[kSums][NV] = {};
-    for (int64_t j = 0; j < n; j += kSums) {
-        for (int g = 0; g < kSums && j + g < n; g++) {
-            for (int c = 0; c < NV; c++) {
-                const vec v_j = load_upto(v + (j + g) * stride + c * kLanes, columns - c * kLanes);
-                sum[g][c] = fma(broadcast(p[j + g]), v_j, sum[g][c]);
+// out[g] += sum_j p[g,j] v[j] for G query heads that read the same values: each value is loaded once.
+template <int G>
+void add_values(float* out,     // (G,HS)
+                const float* p, // (G,n), rows ld apart
+                const float* v, // (n,HS), rows `stride` apart
+                int64_t ld, int64_t n, int64_t stride, int64_t HS) {
+    constexpr int kVectors = kLanes == 16 ? 4 : 2; // columns in registers: G * kVectors sums
+    for (int64_t c = 0; c < HS; c += kVectors * kLanes) {
+        vec sum[G][kVectors];
+        for (int g = 0; g < G; g++) {
+            for (int x = 0; x < kVectors; x++) {
+                sum[g][x] = load_some(out + g * HS + c + x * kLanes, HS - c - x * kLanes);
+            }
+        }
+        for (int64_t j = 0; j < n; j++) {
+            for (int x = 0; x < kVectors; x++) {
+                const vec v_j = load_some(v + j * stride + c + x * kLanes, HS - c - x * kLanes);
+                for (int g = 0; g < G; g++) {
+                    sum[g][x] = fma(broadcast(p[g * ld + j]), v_j, sum[g][x]);
+                }
+            }
+        }
+        for (int g = 0; g < G; g++) {
+            for (int x = 0; x < kVectors && HS - c > x * kLanes; x++) {
+                store_upto(out + g * HS + c + x * kLanes, sum[g][x], HS - c - x * kLanes);
             }
         }
     }
-    for (int c = 0; c < NV; c++) {
-        const int64_t left = columns - c * kLanes;
-        const vec total = (sum[0][c] + sum[1][c]) + (sum[2][c] + sum[3][c]);
-        store_upto(out + c * kLanes, load_upto(out + c * kLanes, left) + total, left);
+}
+
+// What attend_row knows of its row.
+struct Row {
+    const float* q; // (heads,HS) of the query heads of the task
+    const float* k; // keys and values of the first of their key/value heads
+    const float* v;
+    float* out;   // (heads,HS)
+    float* score; // (heads,keys)
+    int64_t keys, stride, HS;
+    float scale;
+};
+
+// Keys j .. of one key/value head (of number kv in the task), for query heads h .. h+G-1 of the task, which read it.
+template <int G>
+void score_turn(const Row& r, int64_t h, int64_t kv, int64_t j) {
+    score_keys<G>(r.score + h * r.keys + j, r.q + h * r.HS, r.k + kv * r.HS + j * r.stride, r.keys,
+                  min_of(r.keys - j, kTurnKeys), r.stride, r.HS, r.scale);
+}
+
+template <int G>
+void value_turn(const Row& r, int64_t h, int64_t kv, int64_t j) {
+    add_values<G>(r.out + h * r.HS, r.score + h * r.keys + j, r.v + kv * r.HS + j * r.stride, r.keys,
+                  min_of(r.keys - j, kTurnKeys), r.stride, r.HS);
+}
+
+using Turn = void (*)(const Row& r, int64_t h, int64_t kv, int64_t j);
+
+// One turn after the other, for all heads of the task; turn[G-1] takes G query heads together.
+void take_turns(const Row& r, const Turn (&turn)[3], int64_t heads, int64_t group) {
+    for (int64_t j = 0; j < r.keys; j += kTurnKeys) {
+        for (int64_t h = 0; h < heads;) {
+            const int64_t together = min_of(3, group - h % group);
+            turn[together - 1](r, h, h / group, j);
+            h += together;
+        }
     }
 }
 
@@ -87,38 +150,23 @@ void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_
     const int64_t keys = keys_of(a, s) - rows_of(a, s) + i + 1;
     const int64_t row = (a.seq.start[s] + i) * a.NH;
     const float scale = 1.0f / std::sqrt(static_cast<float>(a.HS));
-    float* sum = scratch + (h1 - h0) * keys;
-    for (int64_t j = 0; j < keys; j += kTurnKeys) {
-        for (int64_t h = h0; h < h1; h++) {
-            score_keys(scratch + (h - h0) * keys + j, a.q + (row + h) * a.HS,
-                       a.k + first_key(a, s, h / group) + j * stride, min_of(keys - j, kTurnKeys), stride,
-                       a.HS, scale);
-        }
-    }
-    zero_all(a.out + (row + h0) * a.HS, (h1 - h0) * a.HS);
-    for (int64_t h = h0; h < h1; h++) {
+    const int64_t heads = h1 - h0;
+    const int64_t first = first_key(a, s, h0 / group); // the heads of one key lie side by side
+    float* out = a.out + (row + h0) * a.HS;
+    const Row r = {a.q + (row + h0) * a.HS, a.k + first, a.v + first, out, scratch, keys, stride, a.HS, scale};
+    take_turns(r, {score_turn<1>, score_turn<2>, score_turn<3>}, heads, group);
+    float* sum = scratch + heads * keys;
+    for (int64_t h = 0; h < heads; h++) {
         float largest;
-        sum[h - h0] = softmax_scores(scratch + (h - h0) * keys, keys, largest);
+        sum[h] = softmax_scores(scratch + h * keys, keys, largest);
         if (a.lse != nullptr) {
-            a.lse[row + h] = largest + std::log(sum[h - h0]);
+            a.lse[row + h0 + h] = largest + std::log(sum[h]);
         }
     }
-    for (int64_t j = 0; j < keys; j += kTurnKeys) {
-        for (int64_t h = h0; h < h1; h++) {
-            const float* p = scratch + (h - h0) * keys + j;
-            const float* v = a.v + first_key(a, s, h / group) + j * stride;
-            float* out = a.out + (row + h) * a.HS;
-            for (int64_t c = 0; c < a.HS; c += 2 * kLanes) {
-                if (a.HS - c > kLanes) {
-                    add_weighted<2>(out + c, p, v + c, min_of(keys - j, kTurnKeys), stride, a.HS - c);
-                } else {
-                    add_weighted<1>(out + c, p, v + c, min_of(keys - j, kTurnKeys), stride, a.HS - c);
-                }
-            }
-        }
-    }
-    for (int64_t h = h0; h < h1; h++) {
-        scale_all(a.out + (row + h) * a.HS, 1.0f / sum[h - h0], a.HS);
+    zero_all(out, heads * a.HS);
+    take_turns(r, {value_turn<1>, value_turn<2>, value_turn<3>}, heads, group);
+    for (int64_t h = 0; h < heads; h++) {
+        scale_all(out + h * a.HS, 1.0f / sum[h], a.HS);
     }
 }
 
