@@ -43,7 +43,9 @@ struct Backward {
 
     int64_t rows(int64_t s) const { return seq.start[s + 1] - seq.start[s]; }
     int64_t group() const { return NH / NKV; }
-    int64_t head_floats() const { return round_up(seq.max_length, kKeys) * width + 3 * kLanes; } // keys of a head, in scratch
+    int64_t head_floats() const {
+        return round_up(seq.max_length, kKeys) * width + 3 * kLanes;
+    } // keys of a head, in scratch
 };
 
 // ---- scratch -----------------------------------------------------------------------------------------------------------
@@ -68,18 +70,18 @@ BackwardKeys<E> backward_keys(const Backward& b, float* base) {
 // Scratch of a thread: a block of queries of one head.
 template <class E>
 struct BackwardBlock {
-    typename E::Word* q;           // right, turned: (tiles,width/kPair,kQueries), times 1/sqrt(HS)
-    typename E::Word* dout;        // right, turned: (tiles,width/kPair,kQueries)
-    typename E::Word* q_rows;      // right: (kBlockQueries/kPair,width), times 1/sqrt(HS)
-    typename E::Word* dout_rows;   // right: (kBlockQueries/kPair,width)
-    typename E::Word* p;           // left: (kKeys,kBlockQueries/kPair)
-    typename E::Word* ds;          // left: (kKeys,kBlockQueries/kPair)
-    float* dq;                     // (tiles,width,kQueries)
-    float* s;                      // (kKeys,kQueries)
-    float* dp;                     // (kKeys,kQueries), and ds in its place: right (kKeys/kPair,kQueries)
-    float* rows;                   // (kQueries,width) of q, dout or dq
-    float* lse;                    // (kBlockQueries)
-    float* D;                      // (kBlockQueries)
+    typename E::Word* q;         // right, turned: (tiles,width/kPair,kQueries), times 1/sqrt(HS)
+    typename E::Word* dout;      // right, turned: (tiles,width/kPair,kQueries)
+    typename E::Word* q_rows;    // right: (kBlockQueries/kPair,width), times 1/sqrt(HS)
+    typename E::Word* dout_rows; // right: (kBlockQueries/kPair,width)
+    typename E::Word* p;         // left: (kKeys,kBlockQueries/kPair)
+    typename E::Word* ds;        // left: (kKeys,kBlockQueries/kPair)
+    float* dq;                   // (tiles,width,kQueries)
+    float* s;                    // (kKeys,kQueries)
+    float* dp;                   // (kKeys,kQueries), and ds in its place: right (kKeys/kPair,kQueries)
+    float* rows;                 // (kQueries,width) of q, dout or dq
+    float* lse;                  // (kBlockQueries)
+    float* D;                    // (kBlockQueries)
 };
 
 int64_t block_floats(int64_t width) {
@@ -111,13 +113,14 @@ BackwardBlock<E> backward_block(float* base, int64_t width) {
 // p = exp(s - lse), ds = p (dp - D) of a tile of kQueries queries, as words. Query 0 sees the first `seen` keys, each other
 // one more than the query before it.
 template <class E>
-void softmax_tile_backward(typename E::Word* p,  // left: (keys,queries/kPair) =, rows kBlockQueries/kPair apart
-                           typename E::Word* ds, // likewise
-                           float* dp,            // (keys,kQueries) in, ds as (keys/kPair,kQueries) words out
-                           const float* score,   // (keys,kQueries)
-                           const float* lse,     // (queries)
-                           const float* D,       // (queries)
-                           int64_t keys, int64_t queries, int64_t seen) {
+void softmax_tile_backward(
+    typename E::Word* p,  // left: (keys,queries/kPair) =, rows kBlockQueries/kPair apart
+    typename E::Word* ds, // likewise
+    float* dp,            // (keys,kQueries) in, ds as (keys/kPair,kQueries) words out
+    const float* score,   // (keys,kQueries)
+    const float* lse,     // (queries)
+    const float* D,       // (queries)
+    int64_t keys, int64_t queries, int64_t seen) {
     constexpr int64_t kStep = kLanes * E::kPair;
     for (int64_t i = 0; i < queries; i += kStep) {
         const int64_t all = seen + i; // keys that every query of these sees
@@ -131,7 +134,8 @@ void softmax_tile_backward(typename E::Word* p,  // left: (keys,queries/kPair) =
                     const int64_t at = (j + r) * kQueries + i + v * kLanes;
                     vec p_rv = exp(load(score + at) - load(lse + i + v * kLanes));
                     if (j + r >= all) { // behind the diagonal
-                        const ivec unseen = kLaneNumber <= static_cast<int32_t>(j + r - all - v * kLanes) - ivec{};
+                        const ivec unseen =
+                            kLaneNumber <= static_cast<int32_t>(j + r - all - v * kLanes) - ivec{};
                         p_rv = unseen ? vec{} : p_rv;
                     }
                     p_r[v] = p_rv;
@@ -152,7 +156,8 @@ void softmax_tile_backward(typename E::Word* p,  // left: (keys,queries/kPair) =
 
 // Packs rows i0 .. of sequence s in head h, `rows` of them, and zeroes dq.
 template <class E>
-void load_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t h, int64_t i0, int64_t rows) {
+void load_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t h, int64_t i0,
+                int64_t rows) {
     const int64_t stride = b.NH * b.HS;
     const int64_t words = b.width / E::kPair;
     const int64_t first = ((b.seq.start[s] + i0) * b.NH + h) * b.HS;
@@ -185,7 +190,8 @@ void load_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t
 }
 
 template <class E>
-void store_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t h, int64_t i0, int64_t rows) {
+void store_block(const Backward& b, const BackwardBlock<E>& f, int64_t s, int64_t h, int64_t i0,
+                 int64_t rows) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(b.HS));
     float* dq = b.dq + ((b.seq.start[s] + i0) * b.NH + h) * b.HS;
     for (int64_t i = 0; i < rows; i++, dq += b.NH * b.HS) {
@@ -214,14 +220,15 @@ void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardK
             const int64_t seen = i0 + c + 1 - j; // keys of the tile that the first query sees
             const int64_t some = min_of(keys, seen - 1 + kQueries);
             if (some > 0) {
-                multiply<E>(f.s, packed.k + j * words, f.q + c * words, kQueries, words, kQueries, some, queries,
-                            padded<E>(b.HS) / E::kPair, false);
-                multiply<E>(f.dp, packed.v + j * words, f.dout + c * words, kQueries, words, kQueries, some, queries,
-                            padded<E>(b.HS) / E::kPair, false);
-                softmax_tile_backward<E>(f.p + c / E::kPair, f.ds + c / E::kPair, f.dp, f.s, f.lse + c, f.D + c, some,
-                                         queries, seen);
-                multiply<E>(f.dq + c * width, packed.k_turned + j * words, reinterpret_cast<typename E::Word*>(f.dp),
-                            kQueries, kKeys / E::kPair, kQueries, width, queries, some / E::kPair, true);
+                multiply<E>(f.s, packed.k + j * words, f.q + c * words, kQueries, words, kQueries, some,
+                            queries, padded<E>(b.HS) / E::kPair, false);
+                multiply<E>(f.dp, packed.v + j * words, f.dout + c * words, kQueries, words, kQueries, some,
+                            queries, padded<E>(b.HS) / E::kPair, false);
+                softmax_tile_backward<E>(f.p + c / E::kPair, f.ds + c / E::kPair, f.dp, f.s, f.lse + c,
+                                         f.D + c, some, queries, seen);
+                multiply<E>(f.dq + c * width, packed.k_turned + j * words,
+                            reinterpret_cast<typename E::Word*>(f.dp), kQueries, kKeys / E::kPair, kQueries,
+                            width, queries, some / E::kPair, true);
             }
         }
         // On the diagonal the sums of keys j+r .. begin with the first query that sees one of them.
@@ -232,10 +239,10 @@ void backward_rows(const Backward& b, const BackwardBlock<E>& f, const BackwardK
             const int64_t left = (r * kBlockQueries + i) / E::kPair;
             const int64_t right = i / E::kPair * width;
             const int64_t terms = (padded<E>(rows) - i) / E::kPair;
-            multiply<E>(packed.dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords, width, count,
-                        width, terms, true);
-            multiply<E>(packed.dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width, count,
-                        width, terms, true);
+            multiply<E>(packed.dv + (j + r) * width, f.p + left, f.dout_rows + right, width, kBlockWords,
+                        width, count, width, terms, true);
+            multiply<E>(packed.dk + (j + r) * width, f.ds + left, f.q_rows + right, width, kBlockWords, width,
+                        count, width, terms, true);
         }
     }
     store_block(b, f, s, h, i0, rows);
@@ -260,7 +267,8 @@ void pack_keys(const Backward& b, const BackwardKeys<E>& packed,
 
 // What one query head adds to the gradients of its keys, in scratch.
 template <class E>
-void backward_head(const Backward& b, const BackwardBlock<E>& f, const BackwardKeys<E>& packed, int64_t s, int64_t h) {
+void backward_head(const Backward& b, const BackwardBlock<E>& f, const BackwardKeys<E>& packed, int64_t s,
+                   int64_t h) {
     zero_all(packed.dk, padded<E>(b.rows(s)) * b.width);
     zero_all(packed.dv, padded<E>(b.rows(s)) * b.width);
     for (int64_t i = 0; i < b.rows(s); i += kBlockQueries) {
@@ -326,7 +334,8 @@ void backward(const Backward& b, const BackwardPlan& plan, float* scratch, [[may
         for (int64_t s = 0; s < b.seq.count; s++) {
             for (int64_t kv = 0; kv < b.NKV; kv++) {
                 for (int64_t h = kv * b.group(); plan.is_split && h < (kv + 1) * b.group(); h++) {
-                    const BackwardKeys<E> part = backward_keys<E>(b, heads + (s * b.NH + h) * plan.head_floats);
+                    const BackwardKeys<E> part =
+                        backward_keys<E>(b, heads + (s * b.NH + h) * plan.head_floats);
                     add_head(b, b.dk, part.dk, s, h);
                     add_head(b, b.dv, part.dv, s, h);
                 }

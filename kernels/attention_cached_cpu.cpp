@@ -153,7 +153,8 @@ void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_
     const int64_t heads = h1 - h0;
     const int64_t first = first_key(a, s, h0 / group); // the heads of one key lie side by side
     float* out = a.out + (row + h0) * a.HS;
-    const Row r = {a.q + (row + h0) * a.HS, a.k + first, a.v + first, out, scratch, keys, stride, a.HS, scale};
+    const Row r = {
+        a.q + (row + h0) * a.HS, a.k + first, a.v + first, out, scratch, keys, stride, a.HS, scale};
     take_turns(r, {score_turn<1>, score_turn<2>, score_turn<3>}, heads, group);
     float* sum = scratch + heads * keys;
     for (int64_t h = 0; h < heads; h++) {

@@ -45,11 +45,13 @@ inline ivec sees(int64_t j, int64_t seen) {
 template <class E>
 void softmax_tile(float* tile, // (keys,kQueries) scores in, (keys/kPair,kQueries) words out
                   float* o,    // (width,kQueries)
-                  Softmax& softmax, bool is_first, int64_t keys, int64_t queries, int64_t seen, int64_t width) {
+                  Softmax& softmax, bool is_first, int64_t keys, int64_t queries, int64_t seen,
+                  int64_t width) {
     for (int64_t v = 0; v < queries; v += kLanes) {
         float* score = tile + v;
         const int64_t seen_v = seen + v;
-        const int64_t all = max_of(0, min_of(keys, seen_v)); // keys that every lane sees, and those that any does
+        const int64_t all =
+            max_of(0, min_of(keys, seen_v)); // keys that every lane sees, and those that any does
         const int64_t any = max_of(0, min_of(keys, round_up(seen_v + kLanes - 1, E::kPair)));
         vec max[4];
         for (vec& m : max) {
@@ -106,10 +108,10 @@ struct PackedHead {
 // Scratch of one task.
 template <class E>
 struct ForwardScratch {
-    float* rows;           // (kQueries,width): q or out as rows. Few rows have all of the scratch to themselves
-    typename E::Word* q;   // right, turned: (width/kPair,kQueries), times 1/sqrt(HS)
-    float* tile;           // (kKeys,kQueries)
-    float* o;              // (width,kQueries)
+    float* rows;         // (kQueries,width): q or out as rows. Few rows have all of the scratch to themselves
+    typename E::Word* q; // right, turned: (width/kPair,kQueries), times 1/sqrt(HS)
+    float* tile;         // (kKeys,kQueries)
+    float* o;            // (width,kQueries)
 };
 
 int64_t forward_floats(int64_t width) {
@@ -126,8 +128,8 @@ ForwardScratch<E> forward_scratch(float* base, int64_t width) {
 
 // Rows i0 .. i0+kQueries-1 (or to the last) of sequence s in head h, with its keys and values packed.
 template <class E>
-void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHead<E>& head, int64_t s, int64_t h,
-                  int64_t i0) {
+void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHead<E>& head, int64_t s,
+                  int64_t h, int64_t i0) {
     const int64_t width = padded_to_words<E>(a.HS);
     const int64_t rows = min_of(kQueries, rows_of(a, s) - i0);
     const int64_t queries = round_up(rows, kLanes * E::kPair);
@@ -140,11 +142,11 @@ void attend_block(const Attention& a, const ForwardScratch<E>& f, const PackedHe
     Softmax softmax;
     for (int64_t j = 0; j < first + rows; j += kKeys) {
         const int64_t keys = min_of(kKeys, padded<E>(first + rows - j));
-        multiply<E>(f.tile, head.k + j * width / E::kPair, f.q, kQueries, width / E::kPair, kQueries, keys, queries,
-                    padded<E>(a.HS) / E::kPair, false);
+        multiply<E>(f.tile, head.k + j * width / E::kPair, f.q, kQueries, width / E::kPair, kQueries, keys,
+                    queries, padded<E>(a.HS) / E::kPair, false);
         softmax_tile<E>(f.tile, f.o, softmax, j == 0, keys, queries, first + 1 - j, width);
-        multiply<E>(f.o, head.v + j * width / E::kPair, reinterpret_cast<const typename E::Word*>(f.tile), kQueries,
-                    kKeys / E::kPair, kQueries, width, queries, keys / E::kPair, j > 0);
+        multiply<E>(f.o, head.v + j * width / E::kPair, reinterpret_cast<const typename E::Word*>(f.tile),
+                    kQueries, kKeys / E::kPair, kQueries, width, queries, keys / E::kPair, j > 0);
     }
     for (int64_t v = 0; v < queries; v += kLanes) {
         const vec inverse = 1.0f / load(softmax.sum + v);
@@ -190,7 +192,8 @@ ForwardPlan plan_forward(const Attention& a, int64_t width, int threads) {
         most = max_of(most, keys_of(a, s));
     }
     packed_keys = round_up(packed_keys, kKeys);
-    const int64_t floats = max_of(row_floats(few_keys, a.NH), forward_floats(width) + 2 * packed_keys * width);
+    const int64_t floats =
+        max_of(row_floats(few_keys, a.NH), forward_floats(width) + 2 * packed_keys * width);
     const int64_t sequences = max_of(a.seq.count, 1);
     return {width,
             packed_keys,
@@ -217,7 +220,8 @@ void pack_head(const Attention& a, const PackedHead<E>& head,
 
 // Part `part` of a sequence of many rows in one key/value head and the query heads that read it: every parts-th block.
 template <class E>
-void attend_part(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv, int64_t part) {
+void attend_part(const Attention& a, const ForwardPlan& plan, float* scratch, int64_t s, int64_t kv,
+                 int64_t part) {
     const int64_t group = a.NH / a.NKV;
     const int64_t first = part * kQueries;
     if (first >= rows_of(a, s)) {
@@ -271,7 +275,8 @@ void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
                                    const float* v, // (N,NKV,HS)
                                    Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, lse, q, k, v, seq, nullptr, nullptr, 0, NH, NKV, HS};
-    const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
+    const ForwardPlan plan =
+        plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
     float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
         attend<Bf16>(a, plan, own, threads_);
@@ -288,7 +293,8 @@ void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
                                   const int32_t* length, // (S)
                                   Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) {
     const Attention a = {out, nullptr, q, k_cache, v_cache, seq, slot, length, capacity, NH, NKV, HS};
-    const ForwardPlan plan = plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
+    const ForwardPlan plan =
+        plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
     float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
         attend<Bf16>(a, plan, own, threads_);

@@ -11,7 +11,8 @@
 // 1 in decoding; adapters of rank 16. Floating-point operations are counted as a causal attention needs them; what
 // a kernel computes and masks away does not count.
 //
-// Options: --isa auto|portable|avx2|avx512|avx512bf16|amx, --threads N, --dtype f32|bf16. Training and decoding of whole models: `skintern bench`.
+// Options: --isa auto|portable|avx2|avx512|avx512bf16|amx, --threads N, --dtype f32|bf16. Training and decoding of whole
+// models: `skintern bench`.
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -96,7 +96,8 @@ inline void pack_transposed(float* packed,    // (K,width) =
         }
         i += 4;
     }
-    for (int64_t j = 0; j < width; j++) { // what is left: a row or three, the columns behind `whole`, and zeros
+    // What is left: a row or three, the columns behind `whole`, and zeros.
+    for (int64_t j = 0; j < width; j++) {
         for (int64_t k = j < i ? whole : 0; k < K; k++) {
             packed[k * width + j] = j < rows ? inp[j * ld + k] : 0.0f;
         }
@@ -145,16 +146,19 @@ struct Bf16 {
     static __m512i converted(const vec* x) { // x[0], then x[1]
         return (__m512i)_mm512_cvtne2ps_pbh((__m512)x[1], (__m512)x[0]);
     }
-    static void store_row(Word* w, const vec* x) { _mm512_storeu_si512(w, converted(x)); }
+    static void store_row(Word* w, const vec* x) {
+        _mm512_storeu_si512(w, converted(x));
+    }
     static void store_rows(Word* w, const vec* x) {
         typedef int16_t halves __attribute__((vector_size(64)));
         const halves h = (halves)converted(x);
-        _mm512_storeu_si512(w, (__m512i)__builtin_shufflevector(h, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
-                                                                23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
-                                                                30, 15, 31));
+        _mm512_storeu_si512(w, (__m512i)__builtin_shufflevector(h, h, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                                                21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11,
+                                                                27, 12, 28, 13, 29, 14, 30, 15, 31));
     }
     static vec multiply_add(Word a, vec b, vec sum) {
-        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)), (__m512bh)b);
+        return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32(static_cast<int>(a)),
+                                     (__m512bh)b);
     }
 };
 
@@ -188,9 +192,10 @@ constexpr int64_t padded(int64_t n) {
 
 // (rows,columns) as a left operand of `all_rows` rows, zero where there is nothing.
 template <class E>
-inline void pack_left(typename E::Word* packed, // (all_rows,width/kPair) =, width a multiple of kLanes * kPair
-                      const float* inp,         // (rows,columns), rows ld apart
-                      int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width, float factor) {
+inline void
+pack_left(typename E::Word* packed, // (all_rows,width/kPair) =, width a multiple of kLanes * kPair
+          const float* inp,         // (rows,columns), rows ld apart
+          int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width, float factor) {
     for (int64_t i = 0; i < all_rows; i++) {
         for (int64_t c = 0; c < width; c += kLanes * E::kPair, packed += kLanes) {
             vec x[E::kPair] = {};
@@ -207,7 +212,8 @@ inline void pack_left(typename E::Word* packed, // (all_rows,width/kPair) =, wid
 template <class E>
 inline void pack_right(typename E::Word* packed, // (all_rows/kPair,width) =, width a multiple of kLanes
                        const float* inp,         // (rows,columns), rows ld apart
-                       int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width, float factor) {
+                       int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width,
+                       float factor) {
     for (int64_t i = 0; i < all_rows; i += E::kPair) {
         for (int64_t c = 0; c < width; c += kLanes, packed += kLanes) {
             vec x[E::kPair] = {};
@@ -221,7 +227,8 @@ inline void pack_right(typename E::Word* packed, // (all_rows/kPair,width) =, wi
 
 // out[c,r] = inp[r,c] for words of either type. rows is a multiple of kLanes, columns of 4.
 template <class Word>
-inline void transpose_words(Word* out, const Word* inp, int64_t ld_out, int64_t ld_inp, int64_t rows, int64_t columns) {
+inline void transpose_words(Word* out, const Word* inp, int64_t ld_out, int64_t ld_inp, int64_t rows,
+                            int64_t columns) {
     for (int64_t r = 0; r < rows; r += kLanes) {
         for (int64_t c = 0; c < columns; c += 4) {
             transpose_lanes(reinterpret_cast<float*>(out) + c * ld_out + r,
@@ -235,10 +242,11 @@ inline void transpose_words(Word* out, const Word* inp, int64_t ld_out, int64_t 
 // Registers: kTileRows * 2 sums, 2 of b, 1 of a, out of 32 (AVX-512) or 16 (the others).
 constexpr int kTileRows = kLanes == 16 ? 8 : kLanes == 8 ? 6 : 4;
 
-// MR rows and NV vectors of columns of out = or += a b.
+// MR rows and NV vectors of columns of out = or += a b. Never inlined: where the caller needs registers, its sums would be
+// kept in memory.
 template <class E, int MR, int NV>
-inline void multiply_tile(float* out, const typename E::Word* a, const typename E::Word* b, int64_t ld_out, int64_t ld_a,
-                          int64_t ld_b, int64_t words, bool add) {
+[[gnu::noinline]] void multiply_tile(float* out, const typename E::Word* a, const typename E::Word* b,
+                                     int64_t ld_out, int64_t ld_a, int64_t ld_b, int64_t words, bool add) {
     vec sum[MR][NV] = {};
     if (add) {
 #pragma GCC unroll 8
@@ -274,8 +282,8 @@ inline void multiply_tile(float* out, const typename E::Word* a, const typename 
 
 // The tile of `rows` rows, at most MR.
 template <class E, int NV, int MR = kTileRows>
-inline void multiply_rows(int64_t rows, float* out, const typename E::Word* a, const typename E::Word* b, int64_t ld_out,
-                          int64_t ld_a, int64_t ld_b, int64_t words, bool add) {
+inline void multiply_rows(int64_t rows, float* out, const typename E::Word* a, const typename E::Word* b,
+                          int64_t ld_out, int64_t ld_a, int64_t ld_b, int64_t words, bool add) {
     if constexpr (MR > 1) {
         if (rows < MR) {
             multiply_rows<E, NV, MR - 1>(rows, out, a, b, ld_out, ld_a, ld_b, words, add);
@@ -304,8 +312,9 @@ public:
 };
 
 // Blocks of 32 rows and 32 columns: sums in registers 0 .. 3, a in 4 and 5, b in 6 and 7.
-inline void multiply_in_registers(float* out, const uint32_t* a, const uint32_t* b, int64_t ld_out, int64_t ld_a,
-                                  int64_t ld_b, int64_t rows, int64_t columns, int64_t words, bool add) {
+inline void multiply_in_registers(float* out, const uint32_t* a, const uint32_t* b, int64_t ld_out,
+                                  int64_t ld_a, int64_t ld_b, int64_t rows, int64_t columns, int64_t words,
+                                  bool add) {
     asm volatile("" ::: "memory"); // the compiler does not know what the instructions below read
     for (int64_t c = 0; c < columns; c += 32) {
         for (int64_t i = 0; i < rows; i += 32) {
@@ -351,10 +360,11 @@ struct TileRegisters { // there are none
 
 // out = or += a b for operands in scratch. columns is a multiple of kLanes, and all sizes are of E::kBlock (in numbers).
 template <class E>
-inline void multiply(float* out,                  // (rows,columns), rows ld_out apart
-                     const typename E::Word* a,   // left:  (rows,words), rows ld_a apart
-                     const typename E::Word* b,   // right: (words,columns), rows ld_b apart
-                     int64_t ld_out, int64_t ld_a, int64_t ld_b, int64_t rows, int64_t columns, int64_t words, bool add) {
+inline void multiply(float* out,                // (rows,columns), rows ld_out apart
+                     const typename E::Word* a, // left:  (rows,words), rows ld_a apart
+                     const typename E::Word* b, // right: (words,columns), rows ld_b apart
+                     int64_t ld_out, int64_t ld_a, int64_t ld_b, int64_t rows, int64_t columns, int64_t words,
+                     bool add) {
 #if defined(__AMX_BF16__)
     if constexpr (E::kBlock == 32) {
         multiply_in_registers(out, a, b, ld_out, ld_a, ld_b, rows, columns, words, add);
