@@ -3,7 +3,7 @@
 //   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
 //   matmul_cpu.cpp       products (micro_kernel.h: in registers; panels.h: how operands are packed for it)
 //   few_rows_cpu.cpp     products of few rows: decoding
-//   attention_cpu.cpp    attention_forward, attention_backward, attention_cached
+//   attention_*_cpu.cpp  attention_forward, attention_backward, attention_cached
 //   layers_cpu.cpp       every other op
 //   matmul_openblas.cpp  products by OpenBLAS, where the build has it
 //

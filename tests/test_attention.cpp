@@ -95,6 +95,95 @@ Outputs backward_magnitudes(const AttentionCase& c, const AttentionInput& x, con
     return d;
 }
 
+// ---- dtype bf16 -------------------------------------------------------------------------------------------
+
+std::vector<Backend> make_bf16_backends() {
+    std::vector<Backend> backends;
+    for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+        KernelOptions options{"cpu", isa, "own", 1, "bf16"};
+        const std::string label = "dtype bf16, isa " + isa;
+        try {
+            Backend backend{label, false, make_kernels(options), nullptr};
+            options.threads = 2;
+            backend.two = make_kernels(options);
+            backends.push_back(std::move(backend));
+        } catch (const Error& error) {
+            std::fprintf(stderr, "test_attention: skipped %s: %s\n", label.c_str(), error.what());
+        }
+    }
+    return backends;
+}
+
+const std::vector<Backend>& bf16_backends() {
+    static const std::vector<Backend> all = make_bf16_backends();
+    return all;
+}
+
+// for_each_backend, and those of dtype bf16.
+void for_each_dtype(const std::function<void(Kernels&)>& test) {
+    for_each_backend(test);
+    for (const Backend& backend : bf16_backends()) {
+        INFO(backend.label);
+        test(*backend.two);
+    }
+}
+
+// How far {out, lse, dq, dk, dv} may move when every operand of a product is off by up to a share u of itself, in BF16
+// u = 2^-8, and everything else is exact. Both operands move a product by (1+u)^2 - 1 of itself at most, so a score by
+//     a_i = ((1+u)^2 - 1) max_j sum_e |q_e k_je| / sqrt(HS)
+// and lse, which no score moves by more than itself, as well: that is a factor exp(2 a_i) of p. With u of p and of v:
+//     out_i  moves by f_i P_i,  f_i = exp(2 a_i) (1+u)^2 - 1,  P_i = sum_j p_ij |v_j|
+//     dv_j   by sum_i f_i p_ij |dout_i|
+//     dp - D by f_i M_ij,       M_ij = sum_e |dout_ie| (|v_je| + P_ie), which bounds dp - D itself as well
+//     ds_ij  by p_ij M_ij (exp(2 a_i) (1+f_i) - 1), and with u of ds and of k or q by g_i = exp(2 a_i) (1+f_i) (1+u)^2 - 1
+Outputs rounding_bounds(const AttentionCase& c, const AttentionInput& x, const Vector& lse, double u) {
+    const double scale = 1.0 / std::sqrt(double(c.HS));
+    const double product = (1.0 + u) * (1.0 + u);
+    const std::vector<int64_t> start = Packed::offsets(c.lengths);
+    Outputs bound = {Vector(x.q.size()), Vector(lse.size()), Vector(x.q.size()), Vector(x.k.size()), Vector(x.v.size())};
+    for (size_t s = 0; s + 1 < start.size(); s++) {
+        for (int64_t i = start[s]; i < start[s + 1]; i++) {
+            for (int64_t h = 0; h < c.NH; h++) {
+                const int64_t q_at = (i * c.NH + h) * c.HS;
+                const auto k_at = [&](int64_t j) { return (j * c.NKV + h / (c.NH / c.NKV)) * c.HS; };
+                std::vector<double> p(i + 1), P(c.HS);
+                double a = 0.0;
+                for (int64_t j = start[s]; j <= i; j++) {
+                    double score = 0.0, terms = 0.0;
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        const double term = double(x.q[q_at + e]) * double(x.k[k_at(j) + e]) * scale;
+                        score += term;
+                        terms += std::fabs(term);
+                    }
+                    a = std::max(a, (product - 1.0) * terms);
+                    p[j] = std::exp(score - double(lse[i * c.NH + h]));
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        P[e] += p[j] * std::fabs(x.v[k_at(j) + e]);
+                    }
+                }
+                const double f = std::exp(2.0 * a) * product - 1.0;
+                const double g = std::exp(2.0 * a) * (1.0 + f) * product - 1.0;
+                bound[1][i * c.NH + h] = real(a);
+                for (int64_t e = 0; e < c.HS; e++) {
+                    bound[0][q_at + e] = real(f * P[e]);
+                }
+                for (int64_t j = start[s]; j <= i; j++) {
+                    double M = 0.0;
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        M += std::fabs(x.dout[q_at + e]) * (std::fabs(x.v[k_at(j) + e]) + P[e]);
+                    }
+                    for (int64_t e = 0; e < c.HS; e++) {
+                        bound[2][q_at + e] += real(g * p[j] * M * scale * std::fabs(x.k[k_at(j) + e]));
+                        bound[3][k_at(j) + e] += real(g * p[j] * M * scale * std::fabs(x.q[q_at + e]));
+                        bound[4][k_at(j) + e] += real(f * p[j] * std::fabs(x.dout[q_at + e]));
+                    }
+                }
+            }
+        }
+    }
+    return bound;
+}
+
 } // namespace
 
 TEST_CASE("attention agrees with the reference, forward and backward", "[kernels]") {
@@ -117,12 +206,51 @@ TEST_CASE("attention agrees with the reference, forward and backward", "[kernels
     }
 }
 
+TEST_CASE("attention of dtype bf16 is off by no more than its rounded operands, and always the same bits", "[kernels]") {
+    // What F32 adds is below 1/1000 of that: 2^-24 with sums of a few hundred terms, against 2^-8.
+    for (const AttentionCase& c : kAttentionCases) {
+        INFO(c.text());
+        const AttentionInput x(c, Rng(7, "attention"));
+        const Outputs expected = run_attention(reference(), c, x);
+        const Outputs bound = rounding_bounds(c, x, expected[1], 0x1.0p-8);
+        for (const Backend& backend : bf16_backends()) {
+            INFO(backend.label);
+            const Outputs got = run_attention(*backend.one, c, x);
+            for (size_t o = 0; o < expected.size(); o++) {
+                INFO("output " << o);
+                Vector tolerance = scaled(1.001, bound[o]);
+                for (real& t : tolerance) {
+                    t += real(16.0 * kU); // where nothing is rounded
+                }
+                REQUIRE(mismatch(got[o], expected[o], tolerance) == "");
+            }
+            REQUIRE(same_bits(run_attention(*backend.one, c, x), got)); // again
+            REQUIRE(same_bits(run_attention(*backend.two, c, x), got)); // by two threads
+        }
+    }
+}
+
+TEST_CASE("dtype bf16 rounds the operands of attention, but not those of few rows", "[kernels]") {
+    // All scores are 0 and all values 257, which lies between 256 and 258 and is rounded to the even one.
+    for (const int64_t rows : {kFewRows, kFewRows + 1}) {
+        const AttentionCase c = {{rows}, 1, 1, 1};
+        AttentionInput x(c, Rng(14, "rounding"));
+        std::fill(x.k.begin(), x.k.end(), real(0));
+        std::fill(x.v.begin(), x.v.end(), real(257));
+        for (const Backend& backend : bf16_backends()) {
+            INFO(backend.label);
+            const Vector out = run_attention(*backend.one, c, x)[0];
+            REQUIRE(mismatch(out, Vector(rows, rows > kFewRows ? 256 : 257), {1e-4f}) == "");
+        }
+    }
+}
+
 TEST_CASE("packed attention is each sequence by itself, bit for bit", "[kernels]") {
     for (const AttentionCase& c : kAttentionCases) {
         INFO(c.text());
         const AttentionInput x(c, Rng(8, "packed"));
         const std::vector<int64_t> start = Packed::offsets(c.lengths);
-        for_each_backend([&](Kernels& kernels) {
+        for_each_dtype([&](Kernels& kernels) {
             const Outputs packed = run_attention(kernels, c, x);
             const std::vector<int64_t> width = {c.NH * c.HS, c.NH, c.NH * c.HS, c.NKV * c.HS, c.NKV * c.HS};
             for (size_t s = 0; s < c.lengths.size(); s++) {
@@ -147,7 +275,7 @@ TEST_CASE("attention is causal: later rows and other sequences change no bit of 
             changed.k[i] = 30 - x.k[i];
             changed.v[i] = 1000 + x.v[i];
         }
-        for_each_backend([&](Kernels& kernels) {
+        for_each_dtype([&](Kernels& kernels) {
             const Vector before = run_attention(kernels, c, x)[0];
             const Vector after = run_attention(kernels, c, changed)[0];
             const int64_t n = seen * c.NH * c.HS;
@@ -158,10 +286,10 @@ TEST_CASE("attention is causal: later rows and other sequences change no bit of 
 }
 
 TEST_CASE("attention_cached over a prefix fed in pieces is attention_forward", "[kernels]") {
-    const int64_t slots = 3, capacity = 81;
+    const int64_t slots = 3, capacity = 181;
     const std::vector<int32_t> slot = {2, 0}; // slot 1 is never used
-    const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {68, 0}, {1, 1}};
-    for (AttentionCase c : {AttentionCase{{78, 11}, 1, 1, 1}, {{78, 11}, 3, 1, 5}, {{78, 11}, 6, 2, 64}}) {
+    const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {168, 0}, {1, 1}};
+    for (AttentionCase c : {AttentionCase{{178, 11}, 1, 1, 1}, {{178, 11}, 3, 1, 5}, {{178, 11}, 6, 2, 64}}) {
         INFO(c.text());
         const AttentionInput x(c, Rng(10, "cached"));
         const std::vector<int64_t> start = Packed::offsets(c.lengths);
@@ -236,7 +364,7 @@ TEST_CASE("attention gives the weights 3/4 and 1/4 to scores log 3 and 0", "[ker
     // Head 0: row 1 has q = log 3: (3*4 + 1*8)/4 = 5.   Row 2 has q = log 2: (2*4 + 8 + 12)/4 = 7.
     // Head 1: q = 0 everywhere: means of 4; 4, 8; 4, 8, 12.
     // The second sequence has one row and returns its value.
-    for_each_backend([](Kernels& kernels) {
+    for_each_dtype([](Kernels& kernels) {
         Reals q(kernels, {5, 0, std::log(3.0f), 0, std::log(2.0f), 0, 1, 2}), k(kernels, {1, 0, 0, 7});
         Reals v(kernels, {4, 8, 12, 9}), out(kernels, nans(8)), lse(kernels, nans(8));
         Packed packed(kernels, {3, 1});
@@ -251,7 +379,7 @@ TEST_CASE("a query that sees one key sends no gradient through its score", "[ker
     // Its probability is 1 whatever the score, so dq and dk are 0 to the bit.
     const AttentionCase c = {{1, 1, 1}, 6, 2, 21};
     const AttentionInput x(c, Rng(13, "one key"));
-    for_each_backend([&](Kernels& kernels) {
+    for_each_dtype([&](Kernels& kernels) {
         const Outputs got = run_attention(kernels, c, x);
         REQUIRE(got[2] == Vector(got[2].size(), 0));
         REQUIRE(got[3] == Vector(got[3].size(), 0));
