@@ -25,6 +25,7 @@ namespace skintern {
 void AddedTokens::add(const std::string& text, int32_t id) {
     const std::pair<std::string, int32_t> entry(text, id);
     sorted_.insert(std::lower_bound(sorted_.begin(), sorted_.end(), entry), entry);
+    begins_[static_cast<unsigned char>(text.front())] = true;
 }
 
 // Narrows the range of those that begin as the text does, byte by byte.
@@ -92,7 +93,7 @@ private:
     template <typename Rest>
     void cut_out(const AddedTokens& added, std::string_view text, const Rest& rest) {
         size_t begin = 0; // of the text that is not handed on yet
-        for (size_t pos = 0; !added.empty() && pos < text.size();) {
+        for (size_t pos = added.next_begin(text, 0); pos < text.size(); pos = added.next_begin(text, pos)) {
             const auto [id, size] = added.longest_at(text, pos);
             if (id < 0 || (tables_.is_special(id) && !options_.parse_special)) {
                 pos += id < 0 ? 1 : size;

@@ -2,6 +2,8 @@
 
 #include "bpe_split.h"
 
+#include <array>
+#include <cstdint>
 #include <initializer_list>
 
 #include "utf8.h"
@@ -10,18 +12,31 @@ namespace skintern {
 
 namespace {
 
-enum class Kind { letter, digit, space, symbol, end };
+enum class Kind : uint8_t { letter, digit, space, symbol, end };
 
 struct Character {
     Kind kind;
     size_t size; // bytes
 };
 
-// \p{L}, \p{N} and \s of the character at `pos`; a byte that begins no character is a symbol of one byte.
-Character character_at(std::string_view text, size_t pos) {
-    if (pos >= text.size()) {
-        return {Kind::end, 0};
+constexpr Kind ascii_kind(int c) {
+    const int lower = c | 0x20;
+    return lower >= 'a' && lower <= 'z'              ? Kind::letter
+           : c >= '0' && c <= '9'                    ? Kind::digit
+           : c == ' ' || (c >= '\t' && c <= '\r')    ? Kind::space
+                                                     : Kind::symbol;
+}
+
+constexpr std::array<Kind, 128> kAsciiKinds = [] {
+    std::array<Kind, 128> kinds{};
+    for (size_t c = 0; c < kinds.size(); ++c) {
+        kinds[c] = ascii_kind(static_cast<int>(c));
     }
+    return kinds;
+}();
+
+// A character beyond ASCII; a byte that begins no character is a symbol of one byte.
+Character wide_character_at(std::string_view text, size_t pos) {
     const auto [code, size] = utf8_at(text, pos);
     switch (utf8proc_category(code)) { // of -1: none
     case UTF8PROC_CATEGORY_LU:
@@ -37,6 +52,15 @@ Character character_at(std::string_view text, size_t pos) {
     default:
         return {is_white_space(code) ? Kind::space : Kind::symbol, size};
     }
+}
+
+// \p{L}, \p{N} and \s of the character at `pos`. Of ASCII a table knows them; the rest is asked of utf8proc.
+inline Character character_at(std::string_view text, size_t pos) {
+    if (pos >= text.size()) {
+        return {Kind::end, 0};
+    }
+    const auto byte = static_cast<unsigned char>(text[pos]);
+    return byte < kAsciiKinds.size() ? Character{kAsciiKinds[byte], 1} : wide_character_at(text, pos);
 }
 
 // The end of the run of `kind` that begins at `pos`, of `most` characters at most.
@@ -56,6 +80,9 @@ bool is_line_end(char c) {
 
 // 's|'t|'re|'ve|'m|'ll|'d; 0: none of them stands at `pos`.
 size_t contraction_end(std::string_view text, size_t pos) {
+    if (text[pos] != '\'') {
+        return 0; // nearly always
+    }
     for (const std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
         if (text.substr(pos, ending.size()) == ending) {
             return pos + ending.size();
@@ -67,6 +94,9 @@ size_t contraction_end(std::string_view text, size_t pos) {
 // (?i:'s|'t|'re|'ve|'m|'ll|'d). Of all other characters only the long s (U+017F) is one of these letters in another
 // case.
 size_t any_case_contraction_end(std::string_view text, size_t pos) {
+    if (text[pos] != '\'') {
+        return 0;
+    }
     constexpr std::string_view kLongS = "'\u017f";
     if (text.substr(pos, kLongS.size()) == kLongS) {
         return pos + kLongS.size();

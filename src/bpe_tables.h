@@ -53,9 +53,16 @@ public:
     void add(const std::string& text, int32_t id);
     // The longest that stands at `pos`: its id and the length of its text; -1: none.
     std::pair<int32_t, size_t> longest_at(std::string_view text, size_t pos) const;
-    bool empty() const { return sorted_.empty(); }
+    // The next position from `pos` on where one may stand, judged by its first byte; text.size(): nowhere.
+    size_t next_begin(std::string_view text, size_t pos) const {
+        while (pos < text.size() && !begins_[static_cast<unsigned char>(text[pos])]) {
+            ++pos;
+        }
+        return pos;
+    }
 
 private:
+    std::array<bool, 256> begins_ = {}; // whether one begins with this byte
     std::vector<std::pair<std::string, int32_t>>
         sorted_; // by text: those with a common beginning are neighbours
 };
