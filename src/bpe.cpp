@@ -11,6 +11,7 @@
 
 #include "bpe.h"
 
+#include "bpe_cache.h"
 #include "bpe_merge.h"
 #include "bpe_normalize.h"
 #include "bpe_split.h"
@@ -70,8 +71,9 @@ namespace {
 // One text.
 class Encoder {
 public:
-    Encoder(const BpeTables& tables, const EncodeOptions& options)
-        : tables_(tables), options_(options), at_start_(!options.continues), merger_(tables.ranks) {}
+    Encoder(const BpeTables& tables, const EncodeOptions& options, size_t bytes)
+        : tables_(tables), options_(options), at_start_(!options.continues), merger_(tables.ranks),
+          cache_(bytes) {}
 
     std::vector<int32_t> encode(std::string_view text) {
         const auto add = [this](const std::vector<int32_t>& around) {
@@ -136,11 +138,31 @@ private:
         }
         for (size_t pos = 0, end = 0; pos < text.size(); pos = end) {
             end = piece_end(tables_.split, text, pos);
-            encode_piece(text.substr(pos, end - pos));
+            if (end - pos <= PieceCache::kMostBytes) {
+                encode_short_piece(text, pos, end - pos);
+            } else {
+                encode_long_piece(text.substr(pos, end - pos));
+            }
         }
     }
 
-    void encode_piece(std::string_view piece) {
+    void encode_short_piece(std::string_view text, size_t pos, size_t size) {
+        const PieceCache::Key key = PieceCache::key(text, pos, size);
+        if (const PieceCache::Ids* ids = cache_.find(key)) {
+            for (size_t i = 0; i < ids->size() && (*ids)[i] >= 0; ++i) {
+                ids_.push_back((*ids)[i]);
+            }
+            return;
+        }
+        const size_t begin = ids_.size();
+        encode_new_piece(text.substr(pos, size));
+        const size_t count = ids_.size() - begin;
+        if (count >= 1 && count <= PieceCache::kMostIds) {
+            cache_.insert(key, &ids_[begin], count);
+        }
+    }
+
+    void encode_long_piece(std::string_view piece) {
         constexpr size_t kCachedPieces = 1 << 16;
         constexpr size_t kCachedBytes = 256; // of a piece: longer ones do not come again
         const auto found = seen_.find(piece);
@@ -151,6 +173,13 @@ private:
             return;
         }
         const size_t begin = ids_.size();
+        encode_new_piece(piece);
+        if (seen_.size() < kCachedPieces && piece.size() <= kCachedBytes) {
+            seen_.emplace(piece, Span{begin, ids_.size() - begin});
+        }
+    }
+
+    void encode_new_piece(std::string_view piece) {
         const auto whole = tables_.whole_pieces.empty() ? tables_.whole_pieces.end()
                                                         : tables_.whole_pieces.find(std::string(piece));
         if (whole != tables_.whole_pieces.end()) {
@@ -158,9 +187,6 @@ private:
         } else {
             start_symbols(piece);
             merger_.merge(symbols_, ids_);
-        }
-        if (seen_.size() < kCachedPieces && piece.size() <= kCachedBytes) {
-            seen_.emplace(piece, Span{begin, ids_.size() - begin});
         }
     }
 
@@ -211,13 +237,14 @@ private:
     std::vector<int32_t> ids_;
     std::vector<int32_t> symbols_;
     Merger merger_;
+    PieceCache cache_;
     std::unordered_map<std::string, Span, Hash, std::equal_to<>> seen_; // piece → where its ids stand in ids_
 };
 
 } // namespace
 
 std::vector<int32_t> Bpe::encode(std::string_view text, const EncodeOptions& options) const {
-    return Encoder(*tables_, options).encode(text);
+    return Encoder(*tables_, options, text.size()).encode(text);
 }
 
 // ---- decoding --------------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ void read_merges(const Source& source, BpeTables& tables) {
         const std::string right = text.substr(blank + 1);
         const Merge merge = {merge_token(source, left, where), merge_token(source, right, where),
                              merge_token(source, left + right, where)};
-        CHECK(tables.ranks.count(pair_key(merge.left, merge.right)) == 0, "%s repeats the merge \"%s\"",
+        CHECK(tables.ranks.find(pair_key(merge.left, merge.right)) == nullptr, "%s repeats the merge \"%s\"",
               where.c_str(), shown(text).c_str());
         tables.add_merge(merge);
     }
