@@ -76,6 +76,7 @@ public:
           cache_(bytes) {}
 
     std::vector<int32_t> encode(std::string_view text) {
+        ids_.reserve(text.size() / 3); // English takes less
         const auto add = [this](const std::vector<int32_t>& around) {
             ids_.insert(ids_.end(), around.begin(), around.end());
         };
