@@ -3,7 +3,9 @@
 #include "bpe_split.h"
 
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 
 #include "utf8.h"
@@ -61,6 +63,31 @@ inline Character character_at(std::string_view text, size_t pos) {
     }
     const auto byte = static_cast<unsigned char>(text[pos]);
     return byte < kAsciiKinds.size() ? Character{kAsciiKinds[byte], 1} : wide_character_at(text, pos);
+}
+
+// The end of the run of letters that begins at `pos`. Eight bytes at a time while they are ASCII: a loop over single
+// ones ends at a length that the processor cannot foresee.
+size_t letters_end(std::string_view text, size_t pos) {
+    constexpr uint64_t kEach = 0x0101010101010101;
+    constexpr uint64_t kHigh = 0x80 * kEach;
+    while (text.size() - pos >= 8 && std::endian::native == std::endian::little) {
+        uint64_t bytes = 0;
+        std::memcpy(&bytes, text.data() + pos, sizeof bytes);
+        // The sums carry into a byte's high bit where it is at least 'a', and where it is more than 'z'.
+        const uint64_t lower = (bytes | 0x20 * kEach) & ~kHigh;
+        const uint64_t from_a = lower + (0x80 - 'a') * kEach;
+        const uint64_t beyond_z = lower + (0x80 - 'z' - 1) * kEach;
+        const uint64_t others = ~(from_a & ~beyond_z & ~bytes) & kHigh;
+        if (others != 0) {
+            pos += static_cast<size_t>(std::countr_zero(others) / 8);
+            break;
+        }
+        pos += 8;
+    }
+    for (Character c = character_at(text, pos); c.kind == Kind::letter; c = character_at(text, pos)) {
+        pos += c.size;
+    }
+    return pos;
 }
 
 // The end of the run of `kind` that begins at `pos`, of `most` characters at most.
@@ -141,7 +168,10 @@ size_t gpt2_end(std::string_view text, size_t pos, bool single_digits) {
     }
     const size_t word = text[pos] == ' ' ? pos + 1 : pos; // " ?" of the alternatives
     const Kind kind = character_at(text, word).kind;
-    if (kind == Kind::letter || kind == Kind::symbol || (kind == Kind::digit && !single_digits)) {
+    if (kind == Kind::letter) {
+        return letters_end(text, word);
+    }
+    if (kind == Kind::symbol || (kind == Kind::digit && !single_digits)) {
         return run_end(text, word, kind);
     }
     return space_end(text, pos, single_digits);
