@@ -139,7 +139,7 @@ private:
         }
         for (size_t pos = 0, end = 0; pos < text.size(); pos = end) {
             end = piece_end(tables_.split, text, pos);
-            if (end - pos <= PieceCache::kMostBytes) {
+            if (end - pos <= ShortPiece::kMostBytes) {
                 encode_short_piece(text, pos, end - pos);
             } else {
                 encode_long_piece(text.substr(pos, end - pos));
@@ -148,8 +148,8 @@ private:
     }
 
     void encode_short_piece(std::string_view text, size_t pos, size_t size) {
-        const PieceCache::Key key = PieceCache::key(text, pos, size);
-        if (const PieceCache::Ids* ids = cache_.find(key)) {
+        const ShortPiece piece(text, pos, size);
+        if (const PieceCache::Ids* ids = cache_.find(piece)) {
             for (size_t i = 0; i < ids->size() && (*ids)[i] >= 0; ++i) {
                 ids_.push_back((*ids)[i]);
             }
@@ -159,7 +159,7 @@ private:
         encode_new_piece(text.substr(pos, size));
         const size_t count = ids_.size() - begin;
         if (count >= 1 && count <= PieceCache::kMostIds) {
-            cache_.insert(key, &ids_[begin], count);
+            cache_.insert(piece, &ids_[begin], count);
         }
     }
 

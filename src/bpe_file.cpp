@@ -150,7 +150,7 @@ void read_merges(const Json& model, const std::string& where, const TokenIds& id
         const Merge merge = {find_token(ids, tables.special, left, entry),
                              find_token(ids, tables.special, right, entry),
                              find_token(ids, tables.special, left + right, entry)};
-        CHECK(tables.ranks.find(pair_key(merge.left, merge.right)) == nullptr,
+        CHECK(tables.ranks.find({merge.left, merge.right}) == nullptr,
               "%s repeats the merge of \"%s\" and \"%s\"", entry.c_str(), shown(left).c_str(),
               shown(right).c_str());
         tables.add_merge(merge);

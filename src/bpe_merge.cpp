@@ -28,7 +28,7 @@ void Merger::merge_short(const std::vector<int32_t>& symbols, std::vector<int32_
     size_t n = symbols.size();
     std::copy(symbols.begin(), symbols.end(), id.begin());
     const auto look_up = [&](size_t i) {
-        const RankedMerge* found = i + 1 < n ? ranks_.find(pair_key(id[i], id[i + 1])) : nullptr;
+        const RankedMerge* found = i + 1 < n ? ranks_.find({id[i], id[i + 1]}) : nullptr;
         merge[i] = found != nullptr ? *found : kNone;
     };
     for (size_t i = 0; i < n; ++i) {
@@ -104,7 +104,7 @@ void Merger::queue_pair(int32_t i) {
     if (symbol.next < 0) {
         return;
     }
-    if (const RankedMerge* found = ranks_.find(pair_key(symbol.id, symbols_[symbol.next].id))) {
+    if (const RankedMerge* found = ranks_.find({symbol.id, symbols_[symbol.next].id})) {
         symbol.merge = *found;
         queue_.push(static_cast<uint64_t>(symbol.merge.rank) << 32 | static_cast<uint32_t>(i));
     }

@@ -6,21 +6,34 @@
 // merge: n symbols take O(n log n), whatever they are.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <queue>
 #include <vector>
 
-#include "pair_table.h"
+#include "flat_table.h"
 
 namespace skintern {
+
+// Two neighbouring ids.
+struct Pair {
+    int32_t left = -1;
+    int32_t right = -1;
+    auto operator<=>(const Pair&) const = default;
+    uint64_t hash() const {
+        const uint64_t both =
+            static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+        return (both ^ both >> 32) * kHashFactor;
+    }
+};
 
 struct RankedMerge {
     int32_t rank;
     int32_t result;
 };
 
-using Ranks = PairTable<RankedMerge>; // pair_key → its merge
+using Ranks = FlatTable<Pair, RankedMerge>;
 
 class Merger {
 public:

@@ -23,10 +23,10 @@ struct Character {
 
 constexpr Kind ascii_kind(int c) {
     const int lower = c | 0x20;
-    return lower >= 'a' && lower <= 'z'              ? Kind::letter
-           : c >= '0' && c <= '9'                    ? Kind::digit
-           : c == ' ' || (c >= '\t' && c <= '\r')    ? Kind::space
-                                                     : Kind::symbol;
+    return lower >= 'a' && lower <= 'z'           ? Kind::letter
+           : c >= '0' && c <= '9'                 ? Kind::digit
+           : c == ' ' || (c >= '\t' && c <= '\r') ? Kind::space
+                                                  : Kind::symbol;
 }
 
 constexpr std::array<Kind, 128> kAsciiKinds = [] {

@@ -106,7 +106,7 @@ struct BpeTables {
     bool is_special(int32_t id) const { return std::binary_search(special.begin(), special.end(), id); }
 
     void add_merge(const Merge& merge) {
-        ranks[pair_key(merge.left, merge.right)] = {static_cast<int32_t>(merges.size()), merge.result};
+        ranks[{merge.left, merge.right}] = {static_cast<int32_t>(merges.size()), merge.result};
         merges.push_back(merge);
     }
 };
