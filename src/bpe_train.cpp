@@ -36,7 +36,6 @@ struct Words {
 
 struct PairCount {
     int64_t count = 0;           // occurrences in all documents
-    bool grown = false;          // by the merge that is going on
     std::vector<uint32_t> words; // that hold the pair, or held it once
 };
 
@@ -53,7 +52,7 @@ public:
                 add({ids[i], ids[i + 1]}, w, word.count);
             }
         }
-        queue_grown();
+        queue_new();
     }
 
     // Takes the most frequent pair out of the queue, of equals the one with the smaller ids; false when no
@@ -76,12 +75,12 @@ public:
 
     // Writes `result` for every `pair`.
     void merge(const Pair& pair, int32_t result) {
+        // The count stays at zero, or goes below: overlaps, as in "aaa", take the pair away once more.
         const std::vector<uint32_t> touched = std::exchange(pairs_[pair], {}).words;
         for (const uint32_t w : touched) {
             merge_in_word(w, pair, result);
         }
-        pairs_[pair] = {}; // overlaps, as in "aaa", counted the pair once more
-        queue_grown();
+        queue_new();
     }
 
 private:
@@ -121,8 +120,8 @@ private:
         PairCount& pair = pairs_[key];
         pair.count += count;
         if (count > 0) {
-            if (!std::exchange(pair.grown, true)) {
-                grown_.push_back(key);
+            if (pair.words.empty()) {
+                new_.push_back(key);
             }
             if (pair.words.empty() || pair.words.back() != word) {
                 pair.words.push_back(static_cast<uint32_t>(word));
@@ -130,20 +129,19 @@ private:
         }
     }
 
-    void queue_grown() {
-        for (const Pair& key : grown_) {
-            PairCount& pair = pairs_[key];
-            pair.grown = false;
-            if (pair.count >= kMinCount) {
-                queue_.push({pair.count, key});
+    // A pair gains only while its newer half is being made, and loses from then on: it is queued once.
+    void queue_new() {
+        for (const Pair& pair : new_) {
+            if (const int64_t count = pairs_[pair].count; count >= kMinCount) {
+                queue_.push({count, pair});
             }
         }
-        grown_.clear();
+        new_.clear();
     }
 
     Words words_;
     FlatTable<Pair, PairCount> pairs_;
-    std::vector<Pair> grown_;              // pairs whose count the last merge raised: to be queued anew
+    std::vector<Pair> new_;                // pairs that the last merge made
     std::priority_queue<Candidate> queue_; // counts may be too high, never too low
 };
 
