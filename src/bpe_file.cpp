@@ -285,6 +285,7 @@ std::unique_ptr<BpeTables> read_tokenizer_json(const std::string& path) {
     read_tokens(ids, where, *tables);
     read_model_options(model, where, ids, *tables);
     read_merges(model, where, ids, *tables);
+    cut_at_marks_if_none_cross(*tables);
     read_post_processor(root, ids, path, *tables);
     read_neighbours(path, ids, *tables);
     return tables;

@@ -217,6 +217,7 @@ void read_sentencepiece(Source& source, BpeTables& tables) {
           kTokens.c_str(), missing - tables.byte_ids.begin());
     tables.byte_fallback = true;
     merges_from_scores(source, tables);
+    cut_at_marks_if_none_cross(tables);
 }
 
 // ---- special tokens ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include "bpe_split.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdint>
@@ -186,13 +187,13 @@ size_t llama3_end(std::string_view text, size_t pos, size_t most_digits) {
     }
     const Character first = character_at(text, pos);
     if (first.kind == Kind::letter) {
-        return run_end(text, pos, Kind::letter);
+        return letters_end(text, pos);
     }
     if (first.kind == Kind::digit) {
         return run_end(text, pos, Kind::digit, most_digits);
     }
     if (!is_line_end(text[pos]) && character_at(text, pos + first.size).kind == Kind::letter) {
-        return run_end(text, pos + first.size, Kind::letter);
+        return letters_end(text, pos + first.size);
     }
     const size_t word = text[pos] == ' ' ? pos + 1 : pos;
     if (character_at(text, word).kind == Kind::symbol) {
@@ -217,6 +218,15 @@ size_t blank_mark_end(std::string_view text, size_t pos) {
     return next == std::string_view::npos ? text.size() : next;
 }
 
+// ▁*[^▁]*
+size_t mark_run_end(std::string_view text, size_t pos) {
+    constexpr std::string_view kMark = "\u2581";
+    while (text.substr(pos, kMark.size()) == kMark) {
+        pos += kMark.size();
+    }
+    return std::min(text.find(kMark, pos), text.size());
+}
+
 } // namespace
 
 size_t piece_end(PreSplit split, std::string_view text, size_t pos) {
@@ -231,6 +241,8 @@ size_t piece_end(PreSplit split, std::string_view text, size_t pos) {
         return llama3_end(text, pos, 1);
     case PreSplit::blank_marks:
         return blank_mark_end(text, pos);
+    case PreSplit::mark_runs:
+        return mark_run_end(text, pos);
     case PreSplit::whole:
         break;
     }

@@ -117,6 +117,10 @@ std::string normalized(const BpeTables& tables, std::string_view text, bool with
 // What a SentencePiece token stands for, and what it is good for in encoding; `is_byte`: a token <0xNN> is that byte.
 void add_sentencepiece_token(const std::string& text, int32_t id, bool is_byte, BpeTables& tables);
 
+// Where no merge's result has a ▁ after another character, nothing is ever merged across that place: PreSplit::whole
+// becomes mark_runs, whose pieces come again and are short. To be called when all is read.
+void cut_at_marks_if_none_cross(BpeTables& tables);
+
 // The readers of the two file formats. Both throw Error naming file and field. A tokenizer.json does not say what ends
 // a sequence and has no chat template: the files of its folder that do are read too.
 std::unique_ptr<BpeTables> read_tokenizer_json(const std::string& path); // bpe_file.cpp
