@@ -213,14 +213,15 @@ size_t llama3_end(std::string_view text, size_t pos, size_t most_digits) {
     return space_end(text, pos, false);
 }
 
+constexpr std::string_view kMark = "\u2581"; // ▁
+
 size_t blank_mark_end(std::string_view text, size_t pos) {
-    const size_t next = text.find("\u2581", pos + 1); // the mark at `pos` itself begins this piece
+    const size_t next = text.find(kMark, pos + 1); // the mark at `pos` itself begins this piece
     return next == std::string_view::npos ? text.size() : next;
 }
 
 // ▁*[^▁]*
 size_t mark_run_end(std::string_view text, size_t pos) {
-    constexpr std::string_view kMark = "\u2581";
     while (text.substr(pos, kMark.size()) == kMark) {
         pos += kMark.size();
     }
