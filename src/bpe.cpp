@@ -11,6 +11,7 @@
 
 #include "bpe.h"
 
+#include "bpe_cache.h"
 #include "bpe_merge.h"
 #include "bpe_normalize.h"
 #include "bpe_split.h"
@@ -25,6 +26,7 @@ namespace skintern {
 void AddedTokens::add(const std::string& text, int32_t id) {
     const std::pair<std::string, int32_t> entry(text, id);
     sorted_.insert(std::lower_bound(sorted_.begin(), sorted_.end(), entry), entry);
+    begins_[static_cast<unsigned char>(text.front())] = true;
 }
 
 // Narrows the range of those that begin as the text does, byte by byte.
@@ -69,10 +71,12 @@ namespace {
 // One text.
 class Encoder {
 public:
-    Encoder(const BpeTables& tables, const EncodeOptions& options)
-        : tables_(tables), options_(options), at_start_(!options.continues), merger_(tables.ranks) {}
+    Encoder(const BpeTables& tables, const EncodeOptions& options, size_t bytes)
+        : tables_(tables), options_(options), at_start_(!options.continues), merger_(tables.ranks),
+          cache_(bytes) {}
 
     std::vector<int32_t> encode(std::string_view text) {
+        ids_.reserve(text.size() / 3); // English takes less
         const auto add = [this](const std::vector<int32_t>& around) {
             ids_.insert(ids_.end(), around.begin(), around.end());
         };
@@ -92,7 +96,7 @@ private:
     template <typename Rest>
     void cut_out(const AddedTokens& added, std::string_view text, const Rest& rest) {
         size_t begin = 0; // of the text that is not handed on yet
-        for (size_t pos = 0; !added.empty() && pos < text.size();) {
+        for (size_t pos = added.next_begin(text, 0); pos < text.size(); pos = added.next_begin(text, pos)) {
             const auto [id, size] = added.longest_at(text, pos);
             if (id < 0 || (tables_.is_special(id) && !options_.parse_special)) {
                 pos += id < 0 ? 1 : size;
@@ -135,11 +139,31 @@ private:
         }
         for (size_t pos = 0, end = 0; pos < text.size(); pos = end) {
             end = piece_end(tables_.split, text, pos);
-            encode_piece(text.substr(pos, end - pos));
+            if (end - pos <= ShortPiece::kMostBytes) {
+                encode_short_piece(text, pos, end - pos);
+            } else {
+                encode_long_piece(text.substr(pos, end - pos));
+            }
         }
     }
 
-    void encode_piece(std::string_view piece) {
+    void encode_short_piece(std::string_view text, size_t pos, size_t size) {
+        const ShortPiece piece(text, pos, size);
+        if (const PieceCache::Ids* ids = cache_.find(piece)) {
+            for (size_t i = 0; i < ids->size() && (*ids)[i] >= 0; ++i) {
+                ids_.push_back((*ids)[i]);
+            }
+            return;
+        }
+        const size_t begin = ids_.size();
+        encode_new_piece(text.substr(pos, size));
+        const size_t count = ids_.size() - begin;
+        if (count >= 1 && count <= PieceCache::kMostIds) {
+            cache_.insert(piece, &ids_[begin], count);
+        }
+    }
+
+    void encode_long_piece(std::string_view piece) {
         constexpr size_t kCachedPieces = 1 << 16;
         constexpr size_t kCachedBytes = 256; // of a piece: longer ones do not come again
         const auto found = seen_.find(piece);
@@ -150,6 +174,13 @@ private:
             return;
         }
         const size_t begin = ids_.size();
+        encode_new_piece(piece);
+        if (seen_.size() < kCachedPieces && piece.size() <= kCachedBytes) {
+            seen_.emplace(piece, Span{begin, ids_.size() - begin});
+        }
+    }
+
+    void encode_new_piece(std::string_view piece) {
         const auto whole = tables_.whole_pieces.empty() ? tables_.whole_pieces.end()
                                                         : tables_.whole_pieces.find(std::string(piece));
         if (whole != tables_.whole_pieces.end()) {
@@ -157,9 +188,6 @@ private:
         } else {
             start_symbols(piece);
             merger_.merge(symbols_, ids_);
-        }
-        if (seen_.size() < kCachedPieces && piece.size() <= kCachedBytes) {
-            seen_.emplace(piece, Span{begin, ids_.size() - begin});
         }
     }
 
@@ -210,13 +238,14 @@ private:
     std::vector<int32_t> ids_;
     std::vector<int32_t> symbols_;
     Merger merger_;
+    PieceCache cache_;
     std::unordered_map<std::string, Span, Hash, std::equal_to<>> seen_; // piece → where its ids stand in ids_
 };
 
 } // namespace
 
 std::vector<int32_t> Bpe::encode(std::string_view text, const EncodeOptions& options) const {
-    return Encoder(*tables_, options).encode(text);
+    return Encoder(*tables_, options, text.size()).encode(text);
 }
 
 // ---- decoding --------------------------------------------------------------------------------------------

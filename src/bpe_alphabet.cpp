@@ -95,4 +95,22 @@ void add_sentencepiece_token(const std::string& text, int32_t id, bool is_byte, 
     }
 }
 
+void cut_at_marks_if_none_cross(BpeTables& tables) {
+    // Not where a cut would tell: a piece that is a token is taken whole; an unknown ▁ may be one with an unknown character
+    // before it; and where unknown characters are left out, the ▁ on both sides of one are neighbours.
+    const bool left_out = !tables.byte_fallback && tables.unknown < 0;
+    if (tables.split != PreSplit::whole || !tables.whole_pieces.empty() || left_out ||
+        tables.characters.count(std::string(kBlankMark)) == 0) {
+        return;
+    }
+    bool crossed = false;
+    tables.ranks.for_each([&](const Pair&, const RankedMerge& merge) {
+        const std::string& token =
+            tables.tokens[static_cast<size_t>(merge.result)]; // with blanks for the marks
+        const size_t word = token.find_first_not_of(' ');
+        crossed = crossed || (word != std::string::npos && token.find(' ', word) != std::string::npos);
+    });
+    tables.split = crossed ? PreSplit::whole : PreSplit::mark_runs;
+}
+
 } // namespace skintern

@@ -150,7 +150,7 @@ void read_merges(const Json& model, const std::string& where, const TokenIds& id
         const Merge merge = {find_token(ids, tables.special, left, entry),
                              find_token(ids, tables.special, right, entry),
                              find_token(ids, tables.special, left + right, entry)};
-        CHECK(tables.ranks.count(pair_key(merge.left, merge.right)) == 0,
+        CHECK(tables.ranks.find({merge.left, merge.right}) == nullptr,
               "%s repeats the merge of \"%s\" and \"%s\"", entry.c_str(), shown(left).c_str(),
               shown(right).c_str());
         tables.add_merge(merge);
@@ -285,6 +285,7 @@ std::unique_ptr<BpeTables> read_tokenizer_json(const std::string& path) {
     read_tokens(ids, where, *tables);
     read_model_options(model, where, ids, *tables);
     read_merges(model, where, ids, *tables);
+    cut_at_marks_if_none_cross(*tables);
     read_post_processor(root, ids, path, *tables);
     read_neighbours(path, ids, *tables);
     return tables;

@@ -128,7 +128,7 @@ void read_merges(const Source& source, BpeTables& tables) {
         const std::string right = text.substr(blank + 1);
         const Merge merge = {merge_token(source, left, where), merge_token(source, right, where),
                              merge_token(source, left + right, where)};
-        CHECK(tables.ranks.count(pair_key(merge.left, merge.right)) == 0, "%s repeats the merge \"%s\"",
+        CHECK(tables.ranks.find({merge.left, merge.right}) == nullptr, "%s repeats the merge \"%s\"",
               where.c_str(), shown(text).c_str());
         tables.add_merge(merge);
     }
@@ -170,7 +170,7 @@ void merges_from_scores(const Source& source, BpeTables& tables) {
             const auto left = source.ids.find(token.substr(0, cut));
             const auto right = left == source.ids.end() ? left : source.ids.find(token.substr(cut));
             if (right != source.ids.end()) {
-                tables.ranks[pair_key(left->second, right->second)] = {rank, static_cast<int32_t>(i)};
+                tables.ranks[{left->second, right->second}] = {rank, static_cast<int32_t>(i)};
             }
         }
     }
@@ -217,6 +217,7 @@ void read_sentencepiece(Source& source, BpeTables& tables) {
           kTokens.c_str(), missing - tables.byte_ids.begin());
     tables.byte_fallback = true;
     merges_from_scores(source, tables);
+    cut_at_marks_if_none_cross(tables);
 }
 
 // ---- special tokens ------------------------------------------------------------------------------------------

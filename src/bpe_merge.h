@@ -1,28 +1,39 @@
 // bpe_merge.h — merging: of all pairs of neighbours the one with the lowest rank (the one learnt first, the leftmost of
 // equals) becomes one token, until no known pair is left.
 //
-// A doubly linked list of symbols, and a heap of the pairs that can merge: n symbols take O(n log n), whatever they are.
+// Two ways to the same result. A short word looks through all its pairs for each merge: that is quadratic, but of a
+// dozen symbols it is a few loads. A long one keeps a doubly linked list of symbols, and a heap of the pairs that can
+// merge: n symbols take O(n log n), whatever they are.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <queue>
-#include <unordered_map>
 #include <vector>
+
+#include "flat_table.h"
 
 namespace skintern {
 
-// Two ids as one number, ordered as the pair (left, right).
-inline uint64_t pair_key(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
+// Two neighbouring ids.
+struct Pair {
+    int32_t left = -1;
+    int32_t right = -1;
+    auto operator<=>(const Pair&) const = default;
+    uint64_t hash() const {
+        const uint64_t both =
+            static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+        return (both ^ both >> 32) * kHashFactor;
+    }
+};
 
 struct RankedMerge {
     int32_t rank;
     int32_t result;
 };
 
-using Ranks = std::unordered_map<uint64_t, RankedMerge>; // pair_key → its merge
+using Ranks = FlatTable<Pair, RankedMerge>;
 
 class Merger {
 public:
@@ -32,6 +43,11 @@ public:
     void merge(const std::vector<int32_t>& symbols, std::vector<int32_t>& ids);
 
 private:
+    static constexpr size_t kShort = 32; // symbols; beyond them the heap is faster
+
+    void merge_short(const std::vector<int32_t>& symbols, std::vector<int32_t>& ids) const;
+    void merge_long(const std::vector<int32_t>& symbols, std::vector<int32_t>& ids);
+
     struct Symbol {
         int32_t id;
         int32_t prev; // index of the neighbour, -1: none

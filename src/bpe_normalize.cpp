@@ -41,7 +41,11 @@ void order_marks(CodePoints& codes) {
     }
 }
 
+// Empties `codes`.
 void append_composed(CodePoints& codes, std::string& out) {
+    if (codes.empty()) {
+        return;
+    }
     order_marks(codes);
     const auto size =
         utf8proc_normalize_utf32(codes.data(), static_cast<utf8proc_ssize_t>(codes.size()),
@@ -55,16 +59,34 @@ void append_composed(CodePoints& codes, std::string& out) {
     codes.clear();
 }
 
+// The end of the stretch from `pos` that is in form C whatever stands around it. Characters below U+0300, whose first byte
+// is 0xcc, are in form C and compose with none before them. With a mark after them they may: so the last one, of at most
+// two bytes, is left out unless the text ends with it.
+size_t unchanged_end(std::string_view text, size_t pos) {
+    const auto is_below = [](unsigned char byte) { return byte < 0xcc; };
+    const auto end = static_cast<size_t>(
+        std::find_if_not(text.begin() + static_cast<std::ptrdiff_t>(pos), text.end(), is_below) -
+        text.begin());
+    if (end == text.size() || end == pos) {
+        return end;
+    }
+    const size_t last = static_cast<unsigned char>(text[end - 1]) < 0x80 ? 1 : 2;
+    return end - std::min(last, end - pos);
+}
+
 } // namespace
 
 std::string to_nfc(std::string_view text) {
-    // Below U+0300, whose first byte is 0xcc, everything is in form C.
-    if (std::all_of(text.begin(), text.end(), [](unsigned char byte) { return byte < 0xcc; })) {
-        return std::string(text);
-    }
     std::string out;
-    CodePoints codes;
+    out.reserve(text.size());
+    CodePoints codes; // not composed yet
     for (size_t pos = 0; pos < text.size();) {
+        if (const size_t end = unchanged_end(text, pos); end > pos) {
+            append_composed(codes, out);
+            out += text.substr(pos, end - pos);
+            pos = end;
+            continue;
+        }
         const auto [code, size] = utf8_at(text, pos);
         if (code >= 0) {
             append_decomposed(code, codes);

@@ -2,6 +2,11 @@
 
 #include "bpe_split.h"
 
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
 #include <initializer_list>
 
 #include "utf8.h"
@@ -10,18 +15,31 @@ namespace skintern {
 
 namespace {
 
-enum class Kind { letter, digit, space, symbol, end };
+enum class Kind : uint8_t { letter, digit, space, symbol, end };
 
 struct Character {
     Kind kind;
     size_t size; // bytes
 };
 
-// \p{L}, \p{N} and \s of the character at `pos`; a byte that begins no character is a symbol of one byte.
-Character character_at(std::string_view text, size_t pos) {
-    if (pos >= text.size()) {
-        return {Kind::end, 0};
+constexpr Kind ascii_kind(int c) {
+    const int lower = c | 0x20;
+    return lower >= 'a' && lower <= 'z'           ? Kind::letter
+           : c >= '0' && c <= '9'                 ? Kind::digit
+           : c == ' ' || (c >= '\t' && c <= '\r') ? Kind::space
+                                                  : Kind::symbol;
+}
+
+constexpr std::array<Kind, 128> kAsciiKinds = [] {
+    std::array<Kind, 128> kinds{};
+    for (size_t c = 0; c < kinds.size(); ++c) {
+        kinds[c] = ascii_kind(static_cast<int>(c));
     }
+    return kinds;
+}();
+
+// A character beyond ASCII; a byte that begins no character is a symbol of one byte.
+Character wide_character_at(std::string_view text, size_t pos) {
     const auto [code, size] = utf8_at(text, pos);
     switch (utf8proc_category(code)) { // of -1: none
     case UTF8PROC_CATEGORY_LU:
@@ -37,6 +55,40 @@ Character character_at(std::string_view text, size_t pos) {
     default:
         return {is_white_space(code) ? Kind::space : Kind::symbol, size};
     }
+}
+
+// \p{L}, \p{N} and \s of the character at `pos`. Of ASCII a table knows them; the rest is asked of utf8proc.
+inline Character character_at(std::string_view text, size_t pos) {
+    if (pos >= text.size()) {
+        return {Kind::end, 0};
+    }
+    const auto byte = static_cast<unsigned char>(text[pos]);
+    return byte < kAsciiKinds.size() ? Character{kAsciiKinds[byte], 1} : wide_character_at(text, pos);
+}
+
+// The end of the run of letters that begins at `pos`. Eight bytes at a time while they are ASCII: a loop over single
+// ones ends at a length that the processor cannot foresee.
+size_t letters_end(std::string_view text, size_t pos) {
+    constexpr uint64_t kEach = 0x0101010101010101;
+    constexpr uint64_t kHigh = 0x80 * kEach;
+    while (text.size() - pos >= 8 && std::endian::native == std::endian::little) {
+        uint64_t bytes = 0;
+        std::memcpy(&bytes, text.data() + pos, sizeof bytes);
+        // The sums carry into a byte's high bit where it is at least 'a', and where it is more than 'z'.
+        const uint64_t lower = (bytes | 0x20 * kEach) & ~kHigh;
+        const uint64_t from_a = lower + (0x80 - 'a') * kEach;
+        const uint64_t beyond_z = lower + (0x80 - 'z' - 1) * kEach;
+        const uint64_t others = ~(from_a & ~beyond_z & ~bytes) & kHigh;
+        if (others != 0) {
+            pos += static_cast<size_t>(std::countr_zero(others) / 8);
+            break;
+        }
+        pos += 8;
+    }
+    for (Character c = character_at(text, pos); c.kind == Kind::letter; c = character_at(text, pos)) {
+        pos += c.size;
+    }
+    return pos;
 }
 
 // The end of the run of `kind` that begins at `pos`, of `most` characters at most.
@@ -56,6 +108,9 @@ bool is_line_end(char c) {
 
 // 's|'t|'re|'ve|'m|'ll|'d; 0: none of them stands at `pos`.
 size_t contraction_end(std::string_view text, size_t pos) {
+    if (text[pos] != '\'') {
+        return 0; // nearly always
+    }
     for (const std::string_view ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
         if (text.substr(pos, ending.size()) == ending) {
             return pos + ending.size();
@@ -67,6 +122,9 @@ size_t contraction_end(std::string_view text, size_t pos) {
 // (?i:'s|'t|'re|'ve|'m|'ll|'d). Of all other characters only the long s (U+017F) is one of these letters in another
 // case.
 size_t any_case_contraction_end(std::string_view text, size_t pos) {
+    if (text[pos] != '\'') {
+        return 0;
+    }
     constexpr std::string_view kLongS = "'\u017f";
     if (text.substr(pos, kLongS.size()) == kLongS) {
         return pos + kLongS.size();
@@ -111,7 +169,10 @@ size_t gpt2_end(std::string_view text, size_t pos, bool single_digits) {
     }
     const size_t word = text[pos] == ' ' ? pos + 1 : pos; // " ?" of the alternatives
     const Kind kind = character_at(text, word).kind;
-    if (kind == Kind::letter || kind == Kind::symbol || (kind == Kind::digit && !single_digits)) {
+    if (kind == Kind::letter) {
+        return letters_end(text, word);
+    }
+    if (kind == Kind::symbol || (kind == Kind::digit && !single_digits)) {
         return run_end(text, word, kind);
     }
     return space_end(text, pos, single_digits);
@@ -126,13 +187,13 @@ size_t llama3_end(std::string_view text, size_t pos, size_t most_digits) {
     }
     const Character first = character_at(text, pos);
     if (first.kind == Kind::letter) {
-        return run_end(text, pos, Kind::letter);
+        return letters_end(text, pos);
     }
     if (first.kind == Kind::digit) {
         return run_end(text, pos, Kind::digit, most_digits);
     }
     if (!is_line_end(text[pos]) && character_at(text, pos + first.size).kind == Kind::letter) {
-        return run_end(text, pos + first.size, Kind::letter);
+        return letters_end(text, pos + first.size);
     }
     const size_t word = text[pos] == ' ' ? pos + 1 : pos;
     if (character_at(text, word).kind == Kind::symbol) {
@@ -152,9 +213,19 @@ size_t llama3_end(std::string_view text, size_t pos, size_t most_digits) {
     return space_end(text, pos, false);
 }
 
+constexpr std::string_view kMark = "\u2581"; // ▁
+
 size_t blank_mark_end(std::string_view text, size_t pos) {
-    const size_t next = text.find("\u2581", pos + 1); // the mark at `pos` itself begins this piece
+    const size_t next = text.find(kMark, pos + 1); // the mark at `pos` itself begins this piece
     return next == std::string_view::npos ? text.size() : next;
+}
+
+// ▁*[^▁]*
+size_t mark_run_end(std::string_view text, size_t pos) {
+    while (text.substr(pos, kMark.size()) == kMark) {
+        pos += kMark.size();
+    }
+    return std::min(text.find(kMark, pos), text.size());
 }
 
 } // namespace
@@ -171,6 +242,8 @@ size_t piece_end(PreSplit split, std::string_view text, size_t pos) {
         return llama3_end(text, pos, 1);
     case PreSplit::blank_marks:
         return blank_mark_end(text, pos);
+    case PreSplit::mark_runs:
+        return mark_run_end(text, pos);
     case PreSplit::whole:
         break;
     }

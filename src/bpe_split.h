@@ -17,6 +17,7 @@ enum class PreSplit {
     qwen2,       // as Llama 3, digits singly
     blank_marks, // SentencePiece in newer files: a piece begins at each ▁
     whole,       // SentencePiece: the text is one piece
+    mark_runs,   // whole, where no token reaches from another character into a ▁: cut there, which changes nothing
 };
 
 // The end of the piece that begins at `pos` < text.size(). Cutting up a whole text takes linear time.

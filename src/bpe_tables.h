@@ -53,9 +53,16 @@ public:
     void add(const std::string& text, int32_t id);
     // The longest that stands at `pos`: its id and the length of its text; -1: none.
     std::pair<int32_t, size_t> longest_at(std::string_view text, size_t pos) const;
-    bool empty() const { return sorted_.empty(); }
+    // The next position from `pos` on where one may stand, judged by its first byte; text.size(): nowhere.
+    size_t next_begin(std::string_view text, size_t pos) const {
+        while (pos < text.size() && !begins_[static_cast<unsigned char>(text[pos])]) {
+            ++pos;
+        }
+        return pos;
+    }
 
 private:
+    std::array<bool, 256> begins_ = {}; // whether one begins with this byte
     std::vector<std::pair<std::string, int32_t>>
         sorted_; // by text: those with a common beginning are neighbours
 };
@@ -99,7 +106,7 @@ struct BpeTables {
     bool is_special(int32_t id) const { return std::binary_search(special.begin(), special.end(), id); }
 
     void add_merge(const Merge& merge) {
-        ranks[pair_key(merge.left, merge.right)] = {static_cast<int32_t>(merges.size()), merge.result};
+        ranks[{merge.left, merge.right}] = {static_cast<int32_t>(merges.size()), merge.result};
         merges.push_back(merge);
     }
 };
@@ -109,6 +116,10 @@ std::string normalized(const BpeTables& tables, std::string_view text, bool with
 
 // What a SentencePiece token stands for, and what it is good for in encoding; `is_byte`: a token <0xNN> is that byte.
 void add_sentencepiece_token(const std::string& text, int32_t id, bool is_byte, BpeTables& tables);
+
+// Where no merge's result has a ▁ after another character, nothing is ever merged across that place: PreSplit::whole
+// becomes mark_runs, whose pieces come again and are short. To be called when all is read.
+void cut_at_marks_if_none_cross(BpeTables& tables);
 
 // The readers of the two file formats. Both throw Error naming file and field. A tokenizer.json does not say what ends
 // a sequence and has no chat template: the files of its folder that do are read too.

@@ -8,149 +8,168 @@
 // vocabulary of a short text stays smaller than asked for.
 
 #include <queue>
+#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 
 #include "bpe_split.h"
 #include "bpe_tables.h"
 #include "check.h"
+#include "flat_table.h"
+#include "short_piece.h"
 
 namespace skintern {
 
 namespace {
 
+// A distinct piece.
 struct Word {
-    std::vector<int32_t> ids;
-    int64_t count = 0; // how often the piece occurs
+    size_t begin;  // of its ids
+    size_t size;   // how many they are
+    int64_t count; // how often the piece occurs
+};
+
+struct Words {
+    std::vector<Word> words;
+    std::vector<int32_t> ids; // of one word after another; a merge leaves a gap at a word's end
 };
 
 struct PairCount {
-    int64_t count = 0;         // occurrences in all documents
-    std::vector<size_t> words; // that hold the pair, or held it once
+    int64_t count = 0;           // occurrences in all documents
+    std::vector<uint32_t> words; // that hold the pair, or held it once
 };
 
 // Finds the most frequent pair of neighbours, and replaces it by one token.
 class PairCounter {
 public:
-    explicit PairCounter(std::vector<Word> words) : words_(std::move(words)) {
-        for (size_t w = 0; w < words_.size(); ++w) {
-            const std::vector<int32_t>& ids = words_[w].ids;
-            for (size_t i = 0; i + 1 < ids.size(); ++i) {
-                add(pair_key(ids[i], ids[i + 1]), w, words_[w].count);
+    explicit PairCounter(Words words) : words_(std::move(words)) {
+        CHECK(words_.words.size() <= UINT32_MAX, "%zu distinct pieces are too many to train on",
+              words_.words.size());
+        for (size_t w = 0; w < words_.words.size(); ++w) {
+            const Word& word = words_.words[w];
+            const int32_t* ids = &words_.ids[word.begin];
+            for (size_t i = 0; i + 1 < word.size; ++i) {
+                add({ids[i], ids[i + 1]}, w, word.count);
             }
         }
-        queue_grown();
+        queue_new();
     }
 
     // Takes the most frequent pair out of the queue, of equals the one with the smaller ids; false when no
     // pair occurs twice.
-    bool pop(int32_t& left, int32_t& right) {
+    bool pop(Pair& pair) {
         while (!queue_.empty()) {
             const Candidate top = queue_.top();
             queue_.pop();
-            const int64_t count = pairs_[top.key].count;
+            const int64_t count = pairs_[top.pair].count;
             if (count == top.count && count >= kMinCount) {
-                left = static_cast<int32_t>(top.key >> 32);
-                right = static_cast<int32_t>(top.key & 0xffffffffu);
+                pair = top.pair;
                 return true;
             }
             if (count >= kMinCount) {
-                queue_.push({count, top.key}); // it has lost some since it was queued
+                queue_.push({count, top.pair}); // it has lost some since it was queued
             }
         }
         return false;
     }
 
-    // Writes `result` for every (left, right).
-    void merge(int32_t left, int32_t right, int32_t result) {
-        const auto found = pairs_.find(pair_key(left, right));
-        const std::vector<size_t> touched = std::move(found->second.words);
-        pairs_.erase(found);
-        for (const size_t w : touched) {
-            merge_in_word(w, left, right, result);
+    // Writes `result` for every `pair`.
+    void merge(const Pair& pair, int32_t result) {
+        // The count stays at zero, or goes below: overlaps, as in "aaa", take the pair away once more.
+        const std::vector<uint32_t> touched = std::exchange(pairs_[pair], {}).words;
+        for (const uint32_t w : touched) {
+            merge_in_word(w, pair, result);
         }
-        pairs_.erase(pair_key(left, right)); // overlaps, as in "aaa", counted the pair once more
-        queue_grown();
+        queue_new();
     }
 
 private:
     struct Candidate {
         int64_t count;
-        uint64_t key;
+        Pair pair;
         bool operator<(const Candidate& other) const {
-            return count != other.count ? count < other.count : key > other.key;
+            return count != other.count ? count < other.count : pair > other.pair;
         }
     };
     static constexpr int64_t kMinCount = 2; // a pair seen once is no pattern
 
-    void merge_in_word(size_t w, int32_t left, int32_t right, int32_t result) {
-        std::vector<int32_t>& ids = words_[w].ids;
-        const int64_t count = words_[w].count;
+    void merge_in_word(uint32_t w, const Pair& pair, int32_t result) {
+        Word& word = words_.words[w];
+        int32_t* ids = &words_.ids[word.begin];
         size_t out = 0;
-        for (size_t i = 0; i < ids.size(); ++out) {
-            if (i + 1 == ids.size() || ids[i] != left || ids[i + 1] != right) {
+        for (size_t i = 0; i < word.size; ++out) {
+            if (i + 1 == word.size || ids[i] != pair.left || ids[i + 1] != pair.right) {
                 ids[out] = ids[i++];
                 continue;
             }
             if (out > 0) {
-                add(pair_key(ids[out - 1], left), w, -count);
-                add(pair_key(ids[out - 1], result), w, count);
+                add({ids[out - 1], pair.left}, w, -word.count);
+                add({ids[out - 1], result}, w, word.count);
             }
-            if (i + 2 < ids.size()) {
-                add(pair_key(right, ids[i + 2]), w, -count);
-                add(pair_key(result, ids[i + 2]), w, count);
+            if (i + 2 < word.size) {
+                add({pair.right, ids[i + 2]}, w, -word.count);
+                add({result, ids[i + 2]}, w, word.count);
             }
             ids[out] = result;
             i += 2;
         }
-        ids.resize(out);
+        word.size = out;
     }
 
-    void add(uint64_t key, size_t word, int64_t count) {
+    void add(const Pair& key, size_t word, int64_t count) {
         PairCount& pair = pairs_[key];
         pair.count += count;
         if (count > 0) {
-            grown_.insert(key);
+            if (pair.words.empty()) {
+                new_.push_back(key);
+            }
             if (pair.words.empty() || pair.words.back() != word) {
-                pair.words.push_back(word);
+                pair.words.push_back(static_cast<uint32_t>(word));
             }
         }
     }
 
-    void queue_grown() {
-        for (const uint64_t key : grown_) {
-            const auto pair = pairs_.find(key);
-            if (pair != pairs_.end() && pair->second.count >= kMinCount) {
-                queue_.push({pair->second.count, key});
+    // A pair gains only while its newer half is being made, and loses from then on: it is queued once.
+    void queue_new() {
+        for (const Pair& pair : new_) {
+            if (const int64_t count = pairs_[pair].count; count >= kMinCount) {
+                queue_.push({count, pair});
             }
         }
-        grown_.clear();
+        new_.clear();
     }
 
-    std::vector<Word> words_;
-    std::unordered_map<uint64_t, PairCount> pairs_;
-    std::unordered_set<uint64_t> grown_;   // pairs whose count the last merge raised: to be queued anew
+    Words words_;
+    FlatTable<Pair, PairCount> pairs_;
+    std::vector<Pair> new_;                // pairs that the last merge made
     std::priority_queue<Candidate> queue_; // counts may be too high, never too low
 };
 
-// The distinct pieces of the documents as bytes, with their counts.
-std::vector<Word> count_words(const std::vector<std::string>& documents,
-                              const std::array<int32_t, 256>& byte_ids) {
-    std::unordered_map<std::string_view, int64_t> pieces;
+// The distinct pieces of the documents as bytes, with their counts. Their order has no say in what is learnt.
+Words count_words(const std::vector<std::string>& documents, const std::array<int32_t, 256>& byte_ids) {
+    FlatTable<ShortPiece, int64_t> short_pieces;
+    std::unordered_map<std::string_view, int64_t> long_pieces;
     for (const std::string& document : documents) {
         const std::string_view text = document;
         for (size_t pos = 0, end = 0; pos < text.size(); pos = end) {
             end = piece_end(PreSplit::gpt2_digits, text, pos);
-            ++pieces[text.substr(pos, end - pos)];
+            if (end - pos <= ShortPiece::kMostBytes) {
+                ++short_pieces[ShortPiece(text, pos, end - pos)];
+            } else {
+                ++long_pieces[text.substr(pos, end - pos)];
+            }
         }
     }
-    std::vector<Word> words;
-    words.reserve(pieces.size());
-    for (const auto& [piece, count] : pieces) {
-        Word word{{}, count};
+    Words words;
+    const auto add = [&](std::string_view piece, int64_t count) {
+        words.words.push_back({words.ids.size(), piece.size(), count});
         for (const char byte : piece) {
-            word.ids.push_back(byte_ids[static_cast<unsigned char>(byte)]);
+            words.ids.push_back(byte_ids[static_cast<unsigned char>(byte)]);
         }
-        words.push_back(std::move(word));
+    };
+    short_pieces.for_each([&](const ShortPiece& piece, int64_t count) { add(piece.text(), count); });
+    for (const auto& [piece, count] : long_pieces) {
+        add(piece, count);
     }
     return words;
 }
@@ -186,18 +205,17 @@ Bpe Bpe::train(const std::vector<std::string>& documents, const BpeTrainConfig& 
     }
 
     PairCounter pairs(count_words(documents, tables->byte_ids));
-    Merge merge{};
-    while (static_cast<int64_t>(tables->tokens.size()) < config.vocab_size &&
-           pairs.pop(merge.left, merge.right)) {
-        const std::string bytes = tables->tokens[static_cast<size_t>(merge.left)] +
-                                  tables->tokens[static_cast<size_t>(merge.right)];
+    Pair pair;
+    while (static_cast<int64_t>(tables->tokens.size()) < config.vocab_size && pairs.pop(pair)) {
+        const std::string bytes =
+            tables->tokens[static_cast<size_t>(pair.left)] + tables->tokens[static_cast<size_t>(pair.right)];
         // A text that is a token already ("ab"+"c" after "a"+"bc", or a special token) stays in two: an id
         // has one text, and a text one id.
         if (taken.insert(to_letters(bytes)).second) {
-            merge.result = static_cast<int32_t>(tables->tokens.size());
+            const auto result = static_cast<int32_t>(tables->tokens.size());
             tables->tokens.push_back(bytes);
-            tables->add_merge(merge);
-            pairs.merge(merge.left, merge.right, merge.result);
+            tables->add_merge({pair.left, pair.right, result});
+            pairs.merge(pair, result);
         }
     }
     return Bpe(std::move(tables));

@@ -13,6 +13,7 @@
 #include "flops.h"
 #include "generate.h"
 #include "measure.h"
+#include "measure_bpe.h"
 #include "methods.h"
 #include "npy.h"
 #include "progress.h"
@@ -388,17 +389,19 @@ void add_flops(CLI::App& app) {
 
 void add_bench(CLI::App& app) {
     struct Options : Common {
-        std::string work, model;
+        std::string work, model, file;
         MeasureConfig measure;
         bool json = false;
     };
     auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("bench", "tokens/s of train, prefill or decode");
+    CLI::App* sub = app.add_subcommand("bench", "tokens/s of train, prefill or decode, MB/s of bpe");
     add_common(sub, o.get());
-    sub->add_option("work", o->work, "train, prefill or decode")
+    sub->add_option("work", o->work, "train, prefill, decode or bpe")
         ->required()
-        ->check(CLI::IsMember({"train", "prefill", "decode"}));
-    sub->add_option("--model", o->model, "default: the tiny preset's shape with random weights");
+        ->check(CLI::IsMember({"train", "prefill", "decode", "bpe"}));
+    sub->add_option("--model", o->model,
+                    "default: the tiny preset's shape with random weights; bpe: the tokenizer it trains");
+    sub->add_option("--file", o->file, "bpe: the text; default: 20 MB of pre-training documents");
     sub->add_option("--batch-size", o->measure.batch_size, "sequences; decode without it: 1, 16 and 64")
         ->check(CLI::Range(1, 4096));
     sub->add_option("--seq-len", o->measure.seq_len)->check(CLI::Range(2, 1 << 20))->capture_default_str();
@@ -409,6 +412,11 @@ void add_bench(CLI::App& app) {
     sub->add_option("--lora-r", o->measure.lora_r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_flag("--json", o->json);
     sub->callback([o] {
+        if (o->work == "bpe") {
+            measure_bpe(o->model, o->file, o->json);
+            return;
+        }
+        CHECK(o->file.empty(), "--file is for bench bpe; %s makes its own tokens", o->work.c_str());
         const auto kernels = open_kernels(*o);
         measure(*kernels, o->work, o->model, o->measure, o->json);
     });

@@ -4,9 +4,9 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -20,11 +20,11 @@
 
 namespace skintern {
 
+using Clock = std::chrono::steady_clock;
+
 namespace {
 
 constexpr int kRuns = 7;
-
-using Clock = std::chrono::steady_clock;
 
 std::unique_ptr<Transformer> open(Kernels& kernels, const std::string& folder, Train train, int64_t r) {
     LoraConfig lora;
@@ -47,35 +47,13 @@ std::vector<int32_t> random_ids(Rng& rng, int64_t n, int64_t vocab) {
     return ids;
 }
 
-// Seconds of each of kRuns runs after one that is not counted, sorted.
-std::vector<double> time_runs(const std::function<void()>& run) {
-    run();
-    std::vector<double> seconds;
-    for (int i = 0; i < kRuns; i++) {
-        const auto begin = Clock::now();
-        run();
-        seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
-    }
-    std::sort(seconds.begin(), seconds.end());
-    return seconds;
-}
-
 void print_rate(const std::string& work, const std::string& what, double tokens, const std::vector<double>& seconds,
                 bool json) {
-    const double best = tokens / seconds.front(), worst = tokens / seconds.back();
-    const double median = tokens / seconds[seconds.size() / 2];
-    rusage usage = {};
-    getrusage(RUSAGE_SELF, &usage);
-    const int64_t peak = static_cast<int64_t>(usage.ru_maxrss) * 1024;
-    if (json) {
-        const nlohmann::ordered_json row = {{"work", work},      {"dtype", "f32"}, {"what", what},
-                                            {"value", median},   {"unit", "tokens/s"}, {"min", worst},
-                                            {"max", best},       {"peak_rss_bytes", peak}};
-        std::printf("%s\n", row.dump().c_str());
-    } else {
-        std::printf("%-8s %-44s %9.0f tokens/s median, %9.0f best, %5.2f GiB peak\n", work.c_str(), what.c_str(),
-                    median, best, static_cast<double>(peak) / (1024.0 * 1024.0 * 1024.0));
+    Measured measured = {work, "f32", what, "tokens/s", {}};
+    for (const double s : seconds) {
+        measured.values.push_back(tokens / s);
     }
+    print_measured(measured, json);
 }
 
 // Share of each op in the time of a run, largest first.
@@ -124,7 +102,7 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
         model->forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
         adamw.update(1e-4);
     };
-    const std::vector<double> runs = time_runs(step);
+    const std::vector<double> runs = time_runs(step, kRuns);
     print_rate("train",
                format("LoRA r %lld, %lld x %lld tokens, %.0f %% labelled", static_cast<long long>(config.lora_r),
                       static_cast<long long>(sequences), static_cast<long long>(config.seq_len),
@@ -150,7 +128,7 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
     generation.max_new_tokens = 1;
     generation.batch_size = static_cast<int64_t>(prompts.size());
     generation.cache_bytes = INT64_MAX; // all at a time, as asked
-    const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); });
+    const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); }, kRuns);
     print_rate("prefill", format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
 }
@@ -173,9 +151,9 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
         generation.batch_size = sequences;
         generation.cache_bytes = INT64_MAX; // all at a time, as asked
         generation.max_new_tokens = 1;
-        const double prefill = time_runs([&] { generate(*model, prompts, generation); }).front();
+        const double prefill = time_runs([&] { generate(*model, prompts, generation); }, kRuns).front();
         generation.max_new_tokens = config.new_tokens + 1;
-        std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); });
+        std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); }, kRuns);
         for (double& s : runs) {
             s = std::max(1e-9, s - prefill);
         }
@@ -196,6 +174,42 @@ void measure(Kernels& kernels, const std::string& work, const std::string& folde
         measure_prefill(kernels, folder, config, json);
     } else {
         measure_decode(kernels, folder, config, json);
+    }
+}
+
+// ---- for measurements in other files ----------------------------------------------------------------------------
+
+std::vector<double> time_runs(const std::function<void()>& run, int runs) {
+    run();
+    std::vector<double> seconds;
+    for (int i = 0; i < runs; i++) {
+        const auto begin = Clock::now();
+        run();
+        seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
+    }
+    std::sort(seconds.begin(), seconds.end());
+    return seconds;
+}
+
+void print_measured(const Measured& measured, bool json) {
+    const double best = measured.values.front();
+    const double median = measured.values[measured.values.size() / 2];
+    const auto [least, most] = std::minmax(best, measured.values.back());
+    rusage usage = {};
+    getrusage(RUSAGE_SELF, &usage);
+    const int64_t peak = static_cast<int64_t>(usage.ru_maxrss) * 1024;
+    if (json) {
+        const nlohmann::ordered_json row = {{"work", measured.work}, {"dtype", measured.dtype},
+                                            {"what", measured.what}, {"value", median},
+                                            {"unit", measured.unit}, {"min", least},
+                                            {"max", most},           {"peak_rss_bytes", peak}};
+        std::printf("%s\n", row.dump().c_str());
+    } else {
+        const char* unit = measured.unit.c_str();
+        const int digits = median < 1000 ? 2 : 0;
+        std::printf("%-8s %-44s %9.*f %s median, %9.*f best, %5.2f GiB peak\n", measured.work.c_str(),
+                    measured.what.c_str(), digits, median, unit, digits, best,
+                    static_cast<double>(peak) / (1024.0 * 1024.0 * 1024.0));
     }
 }
 

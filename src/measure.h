@@ -1,7 +1,9 @@
 // measure.h — tokens/s of training and decoding with a profile by op, and the check of a backend against the reference.
 #pragma once
 
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "kernels.h"
 
@@ -19,6 +21,23 @@ struct MeasureConfig {
 // best and the median of several runs, and where a training step's time goes; with `json` one JSON line each.
 void measure(Kernels& kernels, const std::string& work, const std::string& folder, const MeasureConfig& config,
              bool json);
+
+// ---- for measurements in other files ----------------------------------------------------------------------------
+
+// Seconds of each of `runs` runs after one that is not counted, sorted.
+std::vector<double> time_runs(const std::function<void()>& run, int runs);
+
+struct Measured {
+    std::string work;
+    std::string dtype; // of what is worked on
+    std::string what;  // in words
+    std::string unit;
+    std::vector<double> values; // one a run, sorted, the best first
+};
+// The best and the median of the runs, and the most memory that this process has had, in one line.
+void print_measured(const Measured& measured, bool json);
+
+// ---- check ------------------------------------------------------------------------------------------------------
 
 // Runs a training step of a small model on `kernels` and on the reference and names the first tensor that differs.
 // Throws Error when one does.

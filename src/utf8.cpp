@@ -32,16 +32,19 @@ size_t right_bytes(std::string_view text, size_t pos) {
 std::string replace_invalid_utf8(std::string_view text) {
     std::string out;
     out.reserve(text.size());
+    size_t begin = 0; // of the characters that are not copied yet
     for (size_t pos = 0; pos < text.size();) {
         const auto [code, size] = utf8_at(text, pos);
         if (code >= 0) {
-            out += text.substr(pos, size);
             pos += size;
-        } else {
-            out += "\ufffd";
-            pos += right_bytes(text, pos);
+            continue;
         }
+        out += text.substr(begin, pos - begin);
+        out += "\ufffd";
+        pos += right_bytes(text, pos);
+        begin = pos;
     }
+    out += text.substr(begin);
     return out;
 }
 

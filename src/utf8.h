@@ -16,6 +16,9 @@ struct Utf8 {
 
 // The character at `pos` < text.size(). Lone surrogates, overlong forms and cut sequences are no characters.
 inline Utf8 utf8_at(std::string_view text, size_t pos) {
+    if (const auto byte = static_cast<unsigned char>(text[pos]); byte < 0x80) {
+        return {byte, 1}; // without a call
+    }
     utf8proc_int32_t code = 0;
     const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data()) + pos;
     const auto size = utf8proc_iterate(bytes, static_cast<utf8proc_ssize_t>(text.size() - pos), &code);

@@ -106,6 +106,13 @@ if [ -z "$("$skintern" tokenize --model data/base --text "")" ]; then
 else
     not_ok "an empty text has no ids"
 fi
+"$skintern" tokenize --model data/base --text "$(seq 1 200)" > "$work/numbers.txt"
+expect 0 '"unit":"MB/s"' "bench bpe encodes a file" "$skintern" bench bpe --model data/base --file "$work/numbers.txt" --json
+expect 0 "trained on 0.0 MB" "bench bpe trains on it" "$skintern" bench bpe --file "$work/numbers.txt"
+expect 1 "missing.txt" "a missing text is named" "$skintern" bench bpe --file "$work/missing.txt"
+: > "$work/empty.txt"
+expect 1 "empty.txt is empty" "an empty text is refused" "$skintern" bench bpe --file "$work/empty.txt"
+expect 1 "--file is for bench bpe" "no other bench takes a text" "$skintern" bench decode --file "$work/numbers.txt"
 expect 1 "no chat format" "chat with a model that has no turn markers" \
     "$skintern" tokenize --model data/base --text x --chat
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5

@@ -13,6 +13,7 @@
 #include "bpe_split.h"
 #include "files.h"
 #include "test_support.h"
+#include "utf8.h"
 
 using namespace skintern;
 using Json = nlohmann::json;
@@ -180,6 +181,41 @@ TEST_CASE("the pre-split cuts digits singly and the rest as the GPT-2 expression
 
 // ---- training and merging --------------------------------------------------------------------------------
 
+TEST_CASE("the pre-split classes ASCII as utf8proc does", "[bpe]") {
+    for (int c = 0; c < 128; ++c) {
+        INFO(c);
+        const std::string text = std::string("a") + static_cast<char>(c) + "a.";
+        const auto category = utf8proc_category(c);
+        const bool letter = category == UTF8PROC_CATEGORY_LU || category == UTF8PROC_CATEGORY_LL;
+        const bool blank = c == ' ';
+        const std::string middle(1, static_cast<char>(c));
+        REQUIRE(pieces_of(text) == (letter  ? Strings{"a" + middle + "a", "."}
+                                    : blank ? Strings{"a", " a", "."}
+                                            : Strings{"a", middle, "a", "."}));
+        // White space and symbols part where they meet; a digit stands alone.
+        const bool symbol = !letter && category != UTF8PROC_CATEGORY_ND && !is_white_space(c);
+        REQUIRE(pieces_of("!" + middle).size() == (symbol ? 1 : 2));
+        REQUIRE(pieces_of(middle + middle).size() == (category == UTF8PROC_CATEGORY_ND ? 2 : 1));
+    }
+}
+
+TEST_CASE("the pre-split finds the end of a word of any length, in a text of any length", "[bpe]") {
+    for (size_t length = 1; length <= 40; ++length) {
+        for (const std::string& after :
+             Strings{"", "@", "[", "`", "{", " ", "7", "\xe2\x82\xac", "\x80", "\xc1"}) {
+            for (const std::string& rest : Strings{"", "abcdefgh"}) {
+                std::string word;
+                for (size_t i = 0; i < length; ++i) {
+                    word += "azAZmM"[(i + length) % 6];
+                }
+                const std::string text = word + after + rest;
+                REQUIRE(pieces_of(text)[0] == (after.empty() ? text : word));
+                REQUIRE(pieces_of(word + "\xc3\xa9" + text)[0] == word + "\xc3\xa9" + pieces_of(text)[0]);
+            }
+        }
+    }
+}
+
 TEST_CASE("training takes the most frequent pair, and of equals the one with the smaller ids", "[bpe]") {
     // c+d stands there three times, a+b twice; " "+"cd" and " "+"ab" once, which is too little.
     REQUIRE(learnt(train({"cd cd\ncd ab\nab"}, 300)) == Strings{"cd", "ab"});
@@ -232,6 +268,23 @@ TEST_CASE("a piece is encoded the same when the text has had it before", "[bpe]"
     three.insert(three.end(), one.begin(), one.end());
     three.insert(three.end(), one.begin(), one.end());
     REQUIRE(bpe.encode(" question question question") == three);
+}
+
+TEST_CASE("a text with more pieces than are remembered is encoded as its pieces are", "[bpe]") {
+    const Bpe bpe = Bpe::load(kGoldenTokenizer);
+    std::mt19937 rng(4);
+    const Strings parts = {"question", "answer", "the", "qx", "ing", "7", "\xc3\xa9", "\x01", "zzzz", "  ", "'s"};
+    std::string text;
+    for (int i = 0; i < 150'000; ++i) {
+        text += ' ' + random_text(rng, parts, 1 + rng() % 4);
+    }
+    Ids expected;
+    for (const std::string& piece : pieces_of(text)) {
+        const Ids ids = bpe.encode(piece);
+        expected.insert(expected.end(), ids.begin(), ids.end());
+    }
+    const bool equal = bpe.encode(text) == expected;
+    REQUIRE(equal); // not both megabytes in the message
 }
 
 TEST_CASE("a megabyte of one letter is encoded in less than quadratic time", "[bpe]") {

@@ -189,6 +189,10 @@ TEST_CASE("form C composes, orders marks, and leaves invalid bytes where they ar
         {"\u0958", "\u0915\u093c"},                       // excluded from composition
         {"e\xff\u0301", std::string("e\xff") + "\u0301"}, // not across a byte that is no character
         {"\xcc", "\xcc"},
+        {"abcde\u0301fgh\u00e9", "abcd\u00e9fgh\u00e9"}, // in the middle of what stays as it is
+        {"ab\u00e4\u0323", "ab\u1ea1\u0308"},
+        {"ab\u00e9\x80\u0301x", "ab\u00e9\x80\u0301x"},
+        {"ab\x80\u0301e\u0301", "ab\x80\u0301\u00e9"},
         {std::string("\0e\u0301\0", 5), std::string("\0\u00e9\0", 4)},
     };
     for (const auto& [text, form] : table) {
@@ -317,6 +321,32 @@ TEST_CASE("a character without a token is the unknown one, its bytes, or left ou
     REQUIRE(bpe.decode(bpe.encode("\U0001f999")) == "\U0001f999");
 }
 
+TEST_CASE("a SentencePiece text is cut at its blanks only where no merge can tell", "[tokenizers]") {
+    const Json real = golden()["sentencepiece"]["file"];
+    Json root = real;
+    // "a▁" reaches from a character into a mark.
+    root["model"]["vocab"] = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}, {kMark, 3}, {"a", 4}, {"a" + kMark, 5}};
+    root["model"]["merges"] = Json::array({"a " + kMark});
+    root["model"]["byte_fallback"] = false;
+    REQUIRE(load_json(root).encode("a a") == Ids{3, 5, 4});
+    // Where unknown characters are left out, the marks around one are neighbours.
+    root["model"]["vocab"] = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}, {kMark, 3}, {"a", 4}, {kMark + kMark, 5}};
+    root["model"]["merges"] = Json::array({kMark + " " + kMark});
+    REQUIRE(load_json(root).encode("\u00e9 a") == Ids{3, 0, 3, 4});
+    root["model"]["unk_token"] = nullptr;
+    REQUIRE(load_json(root).encode("\u00e9 a") == Ids{5, 4});
+    // An unknown mark is one with what is unknown before it.
+    root = real;
+    root["model"]["vocab"] = {{"<unk>", 0}, {"<s>", 1}, {"</s>", 2}, {"a", 3}};
+    root["model"]["merges"] = Json::array();
+    root["model"]["byte_fallback"] = false;
+    REQUIRE(load_json(root).encode("a\u00e9 a") == Ids{0, 3, 0, 3});
+
+    // The pieces themselves: a run of marks with what follows it.
+    const std::string text = "ab" + kMark + "c" + kMark + kMark + "d" + kMark;
+    REQUIRE(pieces_of(PreSplit::mark_runs, text) == Strings{"ab", kMark + "c", kMark + kMark + "d", kMark});
+}
+
 TEST_CASE("added tokens that are not special are always found, the leftmost and longest first", "[tokenizers]") {
     Json root = own_tokenizer();
     const auto add = [&](const std::string& text, bool special, bool normalized) {
@@ -373,7 +403,8 @@ TEST_CASE("a megabyte of one letter takes no longer in the other kinds", "[token
         marks += "\u0301\u0323"; // each pair in the wrong order
     }
     for (const std::string& text : {std::string(1'000'000, 'a'), std::string(1'000'000, ' '), marks,
-                                    std::string(1'000'000, '<'), std::string(1'000'000, '\n')}) {
+                                    std::string(1'000'000, '<'), std::string(1'000'000, '\n'),
+                                    std::string(1'000'000, '\x80') + "\u0301"}) {
         REQUIRE(seconds_to_encode(sentencepiece, text) < 5.0); // 0.2 s; quadratic would be an hour
         REQUIRE(seconds_to_encode(qwen2, text) < 5.0);
     }
