@@ -57,9 +57,12 @@ inline void quantise_row(float* out, const float* x, int64_t K) {
 template <WeightType TYPE>
 inline __m512i load_pair(const uint8_t* first, const uint8_t* second) {
     if constexpr (TYPE == WeightType::q8_0) {
-        const __m512i low = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + 2)));
-        const __m256i high = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + 2));
-        return _mm512_xor_si512(_mm512_inserti64x4(low, high, 1), _mm512_set1_epi8(static_cast<char>(0x80)));
+        typedef int32_t half __attribute__((vector_size(32)));
+        half x, y;
+        __builtin_memcpy(&x, first + 2, sizeof x);
+        __builtin_memcpy(&y, second + 2, sizeof y);
+        const ivec both = __builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        return (__m512i)(both ^ static_cast<int32_t>(0x80808080));
     } else {
         constexpr int kAt = TYPE == WeightType::q4_0 ? 2 : 4;
         const __m512i both = _mm512_mask_broadcast_i32x4(_mm512_maskz_broadcast_i32x4(0xffff, load_bytes(first + kAt)),
@@ -69,17 +72,22 @@ inline __m512i load_pair(const uint8_t* first, const uint8_t* second) {
     }
 }
 
-// The half-precision floats at two places, times 2^-112, in 8 lanes each: see broadcast_f16.
-inline vec spread_pair(const uint8_t* first, const uint8_t* second) {
-    const uint32_t bits[2] = {
-        static_cast<uint32_t>(static_cast<int32_t>(static_cast<int16_t>(load_u16(first))) << 13) & 0x8fffe000,
-        static_cast<uint32_t>(static_cast<int32_t>(static_cast<int16_t>(load_u16(second))) << 13) & 0x8fffe000};
-    vec spread;
-    const __mmask16 upper = 0xff00;
-    __asm__("vbroadcastss %1, %0\n\tvbroadcastss %2, %0%{%3%}"
-            : "=&v"(spread)
-            : "m"(bits[0]), "m"(bits[1]), "Yk"(upper));
-    return spread;
+// d of two blocks, and what both have to add: each in 8 lanes.
+template <WeightType TYPE>
+inline void load_scales(vec& d, vec& m, const uint8_t* first, const uint8_t* second) {
+    int32_t scales[2]; // two half-precision floats of each block; of Q8_0 and Q4_0 the first one only
+    __builtin_memcpy(&scales[0], first, 4);
+    __builtin_memcpy(&scales[1], second, 4);
+    const __m128 four = _mm_cvtph_ps(_mm_insert_epi32(_mm_cvtsi32_si128(scales[0]), scales[1], 1));
+    const __m512 all = _mm512_zextps128_ps512(four);
+    const __m512i d_lanes = _mm512_set_epi32(2, 2, 2, 2, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0);
+    d = (vec)_mm512_maskz_permutexvar_ps(0xffff, d_lanes, all);
+    if constexpr (TYPE == WeightType::q4_1) {
+        const __m512i m_lanes = _mm512_set_epi32(3, 3, 3, 3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1);
+        m = (vec)_mm512_maskz_permutexvar_ps(0xffff, m_lanes, all);
+    } else {
+        m = d * (TYPE == WeightType::q4_0 ? -8.0f : -128.0f);
+    }
 }
 
 // sum[i][j] += the dot product of row i of a and row j of b, in some of the lanes.
@@ -96,14 +104,12 @@ inline void add_dots_q8(vec (&sum)[ROWS][COLUMNS], const float* a, // ROWS rows,
             const uint8_t* block = b + j * row_size + first;
             __builtin_prefetch(block + 4096);
             const __m512i q = load_pair<TYPE>(block, block + next);
-            const vec d = spread_pair(block, block + next) * 0x1p112f;
-            const vec m = TYPE == WeightType::q4_1   ? spread_pair(block + 2, block + 2 + next) * 0x1p112f
-                          : TYPE == WeightType::q4_0 ? d * -8.0f
-                                                     : d * -128.0f;
+            vec d, m;
+            load_scales<TYPE>(d, m, block, block + next);
 #pragma GCC unroll 4
             for (int i = 0; i < ROWS; i++) {
                 const float* pair = a + i * row_floats;
-                const __m512i x = _mm512_loadu_si512(pair);
+                const __m512i x = _mm512_maskz_loadu_epi32(0xffff, pair);
                 const __m512i dots = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, x);
                 const vec products = (vec)_mm512_maskz_cvtepi32_ps(0xffff, dots);
                 sum[i][j] = fma(products, d * load(pair + 16), fma(m, load(pair + 32), sum[i][j]));

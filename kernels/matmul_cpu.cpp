@@ -329,7 +329,7 @@ void packed_products(const Call<W>& call, const Plan& plan, float* scratch, int6
                      [[maybe_unused]] int threads) {
 #pragma omp parallel num_threads(threads) if (call.work > kParallelWork)
     {
-        [[maybe_unused]] const TileRegisters<kTiled<W>> tiles;
+        [[maybe_unused]] const TileRegisters tiles;
         PackedRows<W> packed_a(scratch + 2 * b_floats + thread_index() * a_floats);
         int turn = 0;
         for (int64_t begin = 0; begin < call.panels(); begin += plan.chunk_panels) {
@@ -504,7 +504,7 @@ int64_t spin(int64_t rounds, float* sink) {
 
 #if defined(__AMX_BF16__)
 int64_t spin_tiles(int64_t rounds, float* sink) {
-    const TileRegisters<true> tiles;
+    const TileRegisters tiles;
     alignas(64) float zeros[256] = {};
     tile_fence();
     _tile_loadd(4, zeros, 64);

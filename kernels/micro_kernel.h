@@ -105,36 +105,9 @@ void multiply_rows(const OutTile& tile, const Piece* pieces, int64_t count) {
 
 // ---- tiles -----------------------------------------------------------------------------------------------------------
 
-template <bool used>
-class TileRegisters {}; // nothing to do for vectors
-
 #if defined(__AMX_BF16__)
 
 constexpr int64_t kTileWords = 16; // words in a row of a tile, rows in a tile, and columns of its product
-
-// The compiler does not see what the instructions of tiles read: all that was stored before must be in memory.
-inline void tile_fence() { __asm__ volatile("" ::: "memory"); }
-
-// Sets all eight tiles to 16 rows of 64 bytes, and gives them back. One a thread and product.
-template <>
-class TileRegisters<true> {
-public:
-    TileRegisters() {
-        struct {
-            uint8_t palette = 1, start_row = 0, reserved[14] = {};
-            uint16_t row_bytes[16] = {};
-            uint8_t rows[16] = {};
-        } config;
-        for (int i = 0; i < 8; i++) {
-            config.row_bytes[i] = 64;
-            config.rows[i] = 16;
-        }
-        tile_fence();
-        _tile_loadconfig(&config);
-    }
-    ~TileRegisters() { _tile_release(); }
-    TileRegisters(const TileRegisters&) = delete;
-};
 
 // Sums in tiles 0 (rows 0-15, columns 0-15), 1 (columns 16-31), 2 and 3 (rows 16-31); a in 4 and 5, b in 6 and 7.
 template <int MT, int NT>

@@ -295,6 +295,9 @@ inline void multiply_rows(int64_t rows, float* out, const typename E::Word* a, c
 
 #if defined(__AMX_BF16__)
 
+// The compiler does not see what the instructions of tiles read: all that was stored before must be in memory.
+inline void tile_fence() { __asm__ volatile("" ::: "memory"); }
+
 // The eight tile registers, each of 16 rows of 64 bytes, belong to the thread that loads this configuration and until it
 // releases them.
 class TileRegisters {
@@ -305,6 +308,7 @@ public:
             uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
             uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
         } config;
+        tile_fence();
         _tile_loadconfig(&config);
     }
     ~TileRegisters() { _tile_release(); }
@@ -315,7 +319,7 @@ public:
 inline void multiply_in_registers(float* out, const uint32_t* a, const uint32_t* b, int64_t ld_out,
                                   int64_t ld_a, int64_t ld_b, int64_t rows, int64_t columns, int64_t words,
                                   bool add) {
-    asm volatile("" ::: "memory"); // the compiler does not know what the instructions below read
+    tile_fence();
     for (int64_t c = 0; c < columns; c += 32) {
         for (int64_t i = 0; i < rows; i += 32) {
             float* upper = out + i * ld_out + c;

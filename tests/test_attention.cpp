@@ -97,28 +97,6 @@ Outputs backward_magnitudes(const AttentionCase& c, const AttentionInput& x, con
 
 // ---- dtype bf16 -------------------------------------------------------------------------------------------
 
-std::vector<Backend> make_bf16_backends() {
-    std::vector<Backend> backends;
-    for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
-        KernelOptions options{"cpu", isa, "own", 1, "bf16"};
-        const std::string label = "dtype bf16, isa " + isa;
-        try {
-            Backend backend{label, false, make_kernels(options), nullptr};
-            options.threads = 2;
-            backend.two = make_kernels(options);
-            backends.push_back(std::move(backend));
-        } catch (const Error& error) {
-            std::fprintf(stderr, "test_attention: skipped %s: %s\n", label.c_str(), error.what());
-        }
-    }
-    return backends;
-}
-
-const std::vector<Backend>& bf16_backends() {
-    static const std::vector<Backend> all = make_bf16_backends();
-    return all;
-}
-
 // for_each_backend, and those of dtype bf16.
 void for_each_dtype(const std::function<void(Kernels&)>& test) {
     for_each_backend(test);

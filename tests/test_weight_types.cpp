@@ -157,6 +157,59 @@ TEST_CASE("matmul with a stored weight is matmul with its numbers, to the last b
     }
 }
 
+// Rounded to 8 bits as dot_q8.h says, and widened again.
+static Vector rounded_to_8_bits(const Vector& x) {
+    Vector out = x;
+    for (size_t k = 0; k < x.size(); k += 32) {
+        float largest = 0;
+        for (size_t i = k; i < k + 32; i++) {
+            largest = std::max(largest, std::fabs(x[i]));
+        }
+        for (size_t i = k; i < k + 32; i++) {
+            out[i] = largest == 0 ? 0 : largest / 127.0f * std::nearbyint(x[i] * (127.0f / largest));
+        }
+    }
+    return out;
+}
+
+TEST_CASE("activations q8 multiply few rows as if they were rounded to 8 bits, and nothing else", "[weights]") {
+    Rng rng(8, "q8");
+    for (const WeightType type : kStoredTypes) {
+        const bool is_rounded = type == WeightType::q8_0 || type == WeightType::q4_0 || type == WeightType::q4_1;
+        for (const int64_t K : {32, 96, 256, 576}) {
+            if (K % weight_format(type).elements != 0) {
+                continue;
+            }
+            for (const int64_t M : {1, 3, 4, 8, 9}) {
+                const int64_t N = 37;
+                INFO(weight_format(type).name << " M " << M << " K " << K);
+                const std::vector<uint8_t> bytes = random_blocks(rng, type, N, K);
+                const Vector b = decoded(type, bytes, N, K), a = random_vector(rng, M * K);
+                const Vector seen = is_rounded && M <= kFewRows ? rounded_to_8_bits(a) : a;
+                Vector expected(static_cast<size_t>(M * N)), size(expected.size());
+                reference().matmul(Layout::nt, expected.data(), seen.data(), b.data(), M, N, K, 1, false);
+                reference().matmul(Layout::nt, size.data(), absolute(seen).data(), absolute(b).data(), M, N, K, 1, false);
+                for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+                    std::unique_ptr<Kernels> kernels;
+                    try {
+                        kernels = make_kernels({"cpu", isa, "own", 2, "f32", "q8"});
+                    } catch (const Error&) {
+                        continue; // test_kernels.cpp names what this machine lacks
+                    }
+                    INFO(isa);
+                    Buffer<uint8_t> blocks(*kernels, bytes);
+                    Reals a_(*kernels, a), out(*kernels, nans(M * N));
+                    kernels->matmul(Layout::nt, out.data(), a_.data(), {blocks.data(), type}, M, N, K, 1, false);
+                    // The offset of a block (128 d, or m) is added to it apart: what cancels is up to 17 times as large.
+                    REQUIRE(mismatch(out.read(), expected, scaled(20.0 * (double(K) + 3.0) * kU, size)) == "");
+                }
+            }
+        }
+    }
+    REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "own", 1, "f32", "q4"}), Error);
+    REQUIRE_THROWS_AS(make_kernels({"reference", "auto", "own", 1, "f32", "q8"}), Error);
+}
+
 TEST_CASE("gather_rows of a stored table gives its numbers", "[weights]") {
     Rng rng(7, "table");
     for (const WeightType type : kStoredTypes) {
