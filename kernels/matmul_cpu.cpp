@@ -200,6 +200,11 @@ public:
         for (int64_t c = 0; c < block.count; c++) {
             const Cut& cut = block.cuts[c];
             const Term& term = product.terms[cut.term];
+            if (lies_ready(call)) {
+                keys_[c] = {term.a + m0 * term.K + cut.w0, 0, 0, 0, 0};
+                lda_[c] = term.K;
+                continue;
+            }
             const Key key = {term.a, cut.w0, cut.words, m0, at};
             if (!(c < known_ && same(keys_[c], key))) {
                 const int64_t k0 = cut.w0 * kPerWord<W>, K = min_of(term.K - k0, cut.words * kPerWord<W>);
@@ -214,9 +219,13 @@ public:
         }
     }
 
+    // The micro-kernel takes floats from the rows of a where they lie.
+    static bool lies_ready(const Call<W>& call) { return W == Words::floats && call.layout != Layout::tn; }
+
     // Cut c of the panel that begins at row i.
-    const float* panel(int64_t c, int64_t i) const {
-        return packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
+    void set_panel(Piece& piece, int64_t c, int64_t i) const {
+        piece.lda = lda_[c];
+        piece.a = lda_[c] > 0 ? keys_[c].a + i * lda_[c] : packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
     }
 
 private:
@@ -230,6 +239,7 @@ private:
 
     float* packed_;
     Key keys_[kMaxPieces];
+    int64_t lda_[kMaxPieces] = {};
     int64_t known_ = 0;
 };
 
@@ -250,7 +260,7 @@ void multiply_panel(const Call<W>& call, const Product& product, const Block& bl
     const float* base = first_block ? product.base : product.out;
     for (int64_t i = 0; i < rows; i += kPanelRows<W>) {
         for (int64_t c = 0; c < block.count; c++) {
-            pieces[c].a = packed_a.panel(c, i);
+            packed_a.set_panel(pieces[c], c, i);
         }
         const int64_t at = (m0 + i) * product.N + panel.n0;
         const OutTile tile = {product.out + at, base != nullptr ? base + at : nullptr, product.N,

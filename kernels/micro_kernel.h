@@ -17,9 +17,10 @@ namespace skintern::SKINTERN_ISA {
 constexpr int kMaxPieces = 8;
 
 struct Piece {
-    const float* a; // a panel
+    const float* a; // a panel, or where it lies
     const float* b; // a panel
     int64_t words;  // padded
+    int64_t lda;    // 0: a is a panel; else its rows lie so far apart in memory, with nothing to be changed about them
 };
 
 // A part of out: rows x columns, no more than a panel of each.  out = base + alpha * sum
@@ -54,28 +55,58 @@ inline vec multiply_add(vec a, vec b, vec sum) {
     return fma(a, b, sum);
 }
 
+// sum += one word of MR rows times one of NV vectors of columns. Row i is at a[i / 3][i % 3 * stride]: few enough
+// pointers for the registers.
+template <Words W, int MR, int NV>
+inline void multiply_word(vec (&sum)[MR][NV], const float* const (&a)[(MR + 2) / 3], int64_t stride, const float* b) {
+    vec b_w[NV];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; v++) {
+        b_w[v] = load(b + v * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+        const vec a_iw = broadcast_word<W>(a[i / 3] + i % 3 * stride);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; v++) {
+            sum[i][v] = multiply_add<W>(a_iw, b_w[v], sum[i][v]);
+        }
+    }
+}
+
 template <Words W, int MR, int NV>
 void multiply_vectors(const OutTile& tile, const Piece* pieces, int64_t count) {
+    for (int i = 0; i < MR; i++) { // it is wanted at the end, and may be far away
+        for (int v = 0; v < NV; v++) {
+            __builtin_prefetch(tile.out + i * tile.ld + v * kLanes, 1);
+        }
+    }
     vec sum[MR][NV] = {};
     for (int64_t p = 0; p < count; p++) {
-        const float* a = pieces[p].a; // (words,MR)
+        const int64_t lda = pieces[p].lda;
+        const float* a[(MR + 2) / 3];
+#pragma GCC unroll 4
+        for (int g = 0; g < (MR + 2) / 3; g++) {
+            a[g] = pieces[p].a + 3 * g * (lda == 0 ? 1 : lda);
+        }
         const float* b = pieces[p].b; // (words,NV*kLanes)
-        for (int64_t w = 0; w < pieces[p].words; w++) {
-            vec b_w[NV];
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; v++) {
-                b_w[v] = load(b + v * kLanes);
-            }
-#pragma GCC unroll 16
-            for (int i = 0; i < MR; i++) {
-                const vec a_iw = broadcast_word<W>(a + i);
-#pragma GCC unroll 2
-                for (int v = 0; v < NV; v++) {
-                    sum[i][v] = multiply_add<W>(a_iw, b_w[v], sum[i][v]);
+        const float* end = b + pieces[p].words * NV * kLanes;
+        if (lda == 0) { // (words,MR)
+            for (; b < end; b += NV * kLanes) {
+                multiply_word<W, MR, NV>(sum, a, 1, b);
+#pragma GCC unroll 4
+                for (int g = 0; g < (MR + 2) / 3; g++) {
+                    a[g] += MR;
                 }
             }
-            a += MR;
-            b += NV * kLanes;
+        } else { // (MR,words)
+            for (; b < end; b += NV * kLanes) {
+                multiply_word<W, MR, NV>(sum, a, lda, b);
+#pragma GCC unroll 4
+                for (int g = 0; g < (MR + 2) / 3; g++) {
+                    a[g]++;
+                }
+            }
         }
     }
 #pragma GCC unroll 16
