@@ -13,6 +13,7 @@
 #include "flops.h"
 #include "generate.h"
 #include "measure.h"
+#include "measure_ops.h"
 #include "methods.h"
 #include "npy.h"
 #include "progress.h"
@@ -390,14 +391,16 @@ void add_bench(CLI::App& app) {
     struct Options : Common {
         std::string work, model;
         MeasureConfig measure;
+        OpConfig op;
+        std::vector<int64_t> shape;
         bool json = false;
     };
     auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("bench", "tokens/s of train, prefill or decode");
+    CLI::App* sub = app.add_subcommand("bench", "tokens/s of a model, GFLOP/s of an op, and the machine's roofs");
     add_common(sub, o.get());
-    sub->add_option("work", o->work, "train, prefill or decode")
+    sub->add_option("work", o->work, "train, prefill, decode; matmul, attention; roof")
         ->required()
-        ->check(CLI::IsMember({"train", "prefill", "decode"}));
+        ->check(CLI::IsMember({"train", "prefill", "decode", "matmul", "attention", "roof"}));
     sub->add_option("--model", o->model, "default: the tiny preset's shape with random weights");
     sub->add_option("--batch-size", o->measure.batch_size, "sequences; decode without it: 1, 16 and 64")
         ->check(CLI::Range(1, 4096));
@@ -407,10 +410,30 @@ void add_bench(CLI::App& app) {
         ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str();
     sub->add_option("--lora-r", o->measure.lora_r)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_option("--shape", o->shape, "matmul: M,N,K of out(M,N) = a(M,K) b(N,K)^T; default 512,1536,576")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 1 << 20));
+    sub->add_option("--save", o->op.save, "matmul: a .safetensors file for a, b and out");
+    for (const auto& [name, size] : {std::pair("--heads", &o->op.heads), {"--kv-heads", &o->op.kv_heads},
+                                     {"--head-size", &o->op.head_size}}) {
+        sub->add_option(name, *size, "attention")->check(CLI::Range(1, 4096))->capture_default_str();
+    }
     sub->add_flag("--json", o->json);
     sub->callback([o] {
         const auto kernels = open_kernels(*o);
-        measure(*kernels, o->work, o->model, o->measure, o->json);
+        if (o->work == "roof") {
+            measure_roof(o->kernels, o->json);
+        } else if (o->work == "matmul" || o->work == "attention") {
+            if (!o->shape.empty()) {
+                CHECK(o->shape.size() == 3, "--shape is M,N,K: three sizes");
+                o->op.M = o->shape[0], o->op.N = o->shape[1], o->op.K = o->shape[2];
+            }
+            o->op.seq_len = o->measure.seq_len;
+            o->op.sequences = o->measure.batch_size > 0 ? o->measure.batch_size : 4;
+            measure_op(*kernels, o->work, o->dtype, o->op, o->json);
+        } else {
+            measure(*kernels, o->work, o->model, o->measure, o->json);
+        }
     });
 }
 
