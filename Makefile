@@ -104,7 +104,7 @@ OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 # Tests named *_gradients run in double: the same model files, compiled once more with real = double.
 GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
 TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
-DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/config src/lora_config \
+DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/transformer_setup src/config src/lora_config \
   src/files src/weights src/tensor_file src/safetensors
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
@@ -115,7 +115,7 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench memory asan fuzz format clean help smollm2
+.PHONY: all deps test bench memory rivals asan fuzz format clean help smollm2
 all: skintern
 
 skintern: $(BUILD)/skintern
@@ -170,6 +170,12 @@ bench: skintern $(BUILD)/bench
 # Peak memory of a LoRA step on models of 7B and 1.1B parameters with random weights: minutes, and 14 GB of disk.
 memory: skintern $(BUILD)/tests/make_random_model
 	@tests/memory.py --maker $(BUILD)/tests/make_random_model
+
+# The programs that skintern is measured by, beside it on this machine. RIVALS_ARGS: options of tests/rivals/compare.py.
+RIVALS_VENV ?= build/rivals/venv
+rivals: skintern
+	@[ -x $(RIVALS_VENV)/bin/python ] || tests/rivals/setup.sh $(RIVALS_VENV)
+	@$(RIVALS_VENV)/bin/python tests/rivals/compare.py --model $(SMOLLM2) $(RIVALS_ARGS)
 
 # Address and undefined-behaviour sanitizers over every unit test, in a build of their own.
 asan:
@@ -232,6 +238,7 @@ help:
 	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
 	@echo "make memory   peak memory of fine-tuning a 7B and a 1.1B model of random weights (minutes, 14 GB of disk)"
+	@echo "make rivals   the same work by OpenBLAS, PyTorch, PEFT, transformers and llama.cpp from PyPI, in turns (an hour)"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"
 	@echo "make fuzz     builds a fuzzer for each reader of files (clang++); FUZZ_SECONDS=600 runs each for that long"
 	@echo "make format   clang-format over all sources"

@@ -97,6 +97,10 @@ SKINTERN_DECLARE_ISA(amx)
 // KernelOptions), measured in a few milliseconds: best of several runs.
 double measure_peak(const std::string& isa, int threads, bool bf16 = false);
 
+// Bytes a second that `threads` threads (0 as in KernelOptions) read from memory: best of several passes over a block
+// of 1 GiB, more than the caches hold.
+double measure_bandwidth(int threads);
+
 } // namespace skintern
 
 #ifdef SKINTERN_ISA

@@ -273,4 +273,35 @@ double measure_peak(const std::string& isa, int threads, bool bf16) {
     return best;
 }
 
+double measure_bandwidth(int threads) {
+    [[maybe_unused]] const int workers = choose_threads(threads);
+    constexpr int kRuns = 7;
+    constexpr int64_t kWords = int64_t{1} << 27, kPiece = 1 << 13; // of 8 bytes; a piece is 64 KiB
+    const std::unique_ptr<void, void (*)(void*)> memory(allocate(kWords * sizeof(uint64_t)), release);
+    CHECK(memory != nullptr, "not enough memory: the bandwidth is measured over 1 GiB");
+    uint64_t* words = static_cast<uint64_t*>(memory.get());
+    double best = 0.0;
+    uint64_t sum = 0; // compared below, so that the reads are not left out
+    for (int run = 0; run <= kRuns; run++) {
+        const auto begin = std::chrono::steady_clock::now();
+#pragma omp parallel for num_threads(workers) reduction(+ : sum) schedule(static)
+        for (int64_t first = 0; first < kWords; first += kPiece) {
+            if (run == 0) { // the thread that reads a page is the first to touch it
+                std::memset(words + first, 1, kPiece * sizeof(uint64_t));
+            }
+            uint64_t piece = 0;
+            for (int64_t i = 0; i < kPiece; i++) {
+                piece += words[first + i];
+            }
+            sum += piece;
+        }
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        const double rate = static_cast<double>(kWords) * sizeof(uint64_t) / seconds.count();
+        best = run > 0 && rate > best ? rate : best;
+    }
+    const uint64_t ones = 0x0101010101010101;
+    CHECK(sum == ones * static_cast<uint64_t>(kWords) * (kRuns + 1), "the block does not hold what was written");
+    return best;
+}
+
 } // namespace skintern

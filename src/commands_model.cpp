@@ -12,8 +12,6 @@
 #include "files.h"
 #include "flops.h"
 #include "generate.h"
-#include "measure.h"
-#include "measure_bpe.h"
 #include "methods.h"
 #include "npy.h"
 #include "progress.h"
@@ -69,7 +67,7 @@ struct TrainOptions : ModelOptions {
     CurriculumConfig curriculum;
     double epochs = 12, lora_dropout = 0;
     int64_t steps = 0, cutoff_len = 2048;
-    bool resume = false, no_shuffle = false, chat = false;
+    bool resume = false, no_shuffle = false, chat = false, recompute = false;
 };
 
 // Rows of a --tokens file: {"ids":[...],"labels":[...]}.
@@ -164,6 +162,7 @@ void run_train(const TrainOptions& o) {
         lora = open_adapter(o.adapter_init);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
+    model->recompute(o.recompute);
     Rng rng(o.seed, "adapter");
     model->init_adapter(rng);
     if (!o.adapter_init.empty()) {
@@ -209,6 +208,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
     sub->add_option("--templates", o->templates)->capture_default_str();
     sub->add_flag("--resume", o->resume);
+    sub->add_flag("--recompute", o->recompute, "keep only the inputs of layers: less memory, a third more work");
     sub->add_flag("--no-shuffle", o->no_shuffle);
     sub->add_flag("--chat", o->chat, "put each prompt between the model's own turn markers");
     sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
@@ -385,53 +385,6 @@ void add_flops(CLI::App& app) {
     });
 }
 
-// ---- bench, check --------------------------------------------------------------------------------------------------
-
-void add_bench(CLI::App& app) {
-    struct Options : Common {
-        std::string work, model, file;
-        MeasureConfig measure;
-        bool json = false;
-    };
-    auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("bench", "tokens/s of train, prefill or decode, MB/s of bpe");
-    add_common(sub, o.get());
-    sub->add_option("work", o->work, "train, prefill, decode or bpe")
-        ->required()
-        ->check(CLI::IsMember({"train", "prefill", "decode", "bpe"}));
-    sub->add_option("--model", o->model,
-                    "default: the tiny preset's shape with random weights; bpe: the tokenizer it trains");
-    sub->add_option("--file", o->file, "bpe: the text; default: 20 MB of pre-training documents");
-    sub->add_option("--batch-size", o->measure.batch_size, "sequences; decode without it: 1, 16 and 64")
-        ->check(CLI::Range(1, 4096));
-    sub->add_option("--seq-len", o->measure.seq_len)->check(CLI::Range(2, 1 << 20))->capture_default_str();
-    sub->add_option("--new-tokens", o->measure.new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
-    sub->add_option("--labelled", o->measure.labelled, "share of tokens with a loss")
-        ->check(CLI::Range(0.0, 1.0))
-        ->capture_default_str();
-    sub->add_option("--lora-r", o->measure.lora_r)->check(CLI::Range(1, 4096))->capture_default_str();
-    sub->add_flag("--json", o->json);
-    sub->callback([o] {
-        if (o->work == "bpe") {
-            measure_bpe(o->model, o->file, o->json);
-            return;
-        }
-        CHECK(o->file.empty(), "--file is for bench bpe; %s makes its own tokens", o->work.c_str());
-        const auto kernels = open_kernels(*o);
-        measure(*kernels, o->work, o->model, o->measure, o->json);
-    });
-}
-
-void add_check(CLI::App& app) {
-    auto o = std::make_shared<Common>();
-    CLI::App* sub = app.add_subcommand("check", "this build on this machine against the reference kernels");
-    add_common(sub, o.get());
-    sub->callback([o] {
-        const auto kernels = open_kernels(*o);
-        check_against_reference(*kernels);
-    });
-}
-
 } // namespace
 
 void add_model_commands(CLI::App& app) {
@@ -440,8 +393,6 @@ void add_model_commands(CLI::App& app) {
     add_logits(app);
     add_trace(app);
     add_flops(app);
-    add_bench(app);
-    add_check(app);
 }
 
 } // namespace skintern

@@ -160,6 +160,7 @@ int main(int argc, char** argv) {
         add_reproduce(app, value_of(args, "--preset", "tiny"));
         add_data_commands(app);
         add_model_commands(app);
+        add_bench_commands(app);
         add_merge_command(app);
         add_eval_commands(app);
         add_report(app);

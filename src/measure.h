@@ -15,6 +15,8 @@ struct MeasureConfig {
     int64_t new_tokens = 64;
     double labelled = 0.25; // share of the tokens of a training sequence that have a label
     int64_t lora_r = 16;
+    bool recompute = false; // see Transformer::recompute
+    std::string dtype = "f32"; // of the kernels, as it is printed
 };
 
 // `work` train, prefill or decode on the model in `folder` (empty: the tiny preset's shape, random weights). Prints the
@@ -40,7 +42,7 @@ void print_measured(const Measured& measured, bool json);
 // ---- check ------------------------------------------------------------------------------------------------------
 
 // Runs a training step of a small model on `kernels` and on the reference and names the first tensor that differs.
-// Throws Error when one does.
-void check_against_reference(Kernels& kernels);
+// Throws Error when one does. `bf16`: the kernels round the operands of products.
+void check_against_reference(Kernels& kernels, bool bf16);
 
 } // namespace skintern

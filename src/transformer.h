@@ -69,6 +69,9 @@ public:
     void init_weights(Rng& rng);
     // A uniform in +-1/sqrt(IN) (PEFT's default), B zero: the adapter starts as no change.
     void init_adapter(Rng& rng);
+    // Training keeps only the input of each layer and computes the rest again in the backward pass: a fraction of the
+    // memory for a third more work, the same gradients to the last bit. Before the first pass.
+    void recompute(bool on) { recompute_ = on; }
     // Computes with or without the adapter from now on.
     void use_adapter(bool on);
 
@@ -124,10 +127,11 @@ private:
     std::unique_ptr<Arena> activations_;
     std::vector<Acts> acts_; // one a layer in training, one for all otherwise
     int64_t planned_rows_ = 0, planned_scored_ = 0;
-    bool planned_training_ = false;
+    bool planned_training_ = false, recompute_ = false;
 
     // Buffers shared by all layers, named in plan().
-    real *x_last_ = nullptr, *picked_ = nullptr, *normed_ = nullptr, *rstd_ = nullptr, *logits_ = nullptr;
+    std::vector<real*> x_; // (L+1) of (N,C): the residual stream before each layer, and after the last
+    real *picked_ = nullptr, *normed_ = nullptr, *rstd_ = nullptr, *logits_ = nullptr;
     real *losses_ = nullptr, *dnormed_ = nullptr, *dpicked_ = nullptr, *dx_ = nullptr, *dnorm_ = nullptr;
     real *dq_ = nullptr, *dk_ = nullptr, *dv_ = nullptr, *datt_ = nullptr;
     real *dq_proj_ = nullptr, *dk_proj_ = nullptr; // dq_ and dk_ themselves where q and k are not normed

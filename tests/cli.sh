@@ -140,6 +140,29 @@ else
     not_ok "the same seed gives the same data"
 fi
 
+# A line of JSON a measurement, with the keys that tests/rivals/compare.py reads.
+for bench in "matmul --shape 3,5,7" "matmul --shape 3,5,7 --dtype bf16" \
+    "attention --heads 4 --kv-heads 2 --head-size 8 --seq-len 9 --batch-size 2" roof; do
+    "$skintern" bench $bench --json > "$work/out" 2> "$work/err"
+    if [ -s "$work/out" ] && ! grep -qvE '^\{"work":"[a-z]+","dtype":"[a-z0-9]*","what":"[^"]+","value":[0-9.e+-]+,"unit":"G[A-Z/a-z]+","min":[0-9.e+-]+,"max":[0-9.e+-]+,"peak_rss_bytes":[0-9]+\}$' "$work/out"; then
+        ok "bench $bench prints lines of JSON"
+    else
+        cat "$work/out" >> "$work/err"
+        not_ok "bench $bench prints lines of JSON"
+    fi
+done
+expect 0 "GFLOP/s" "bench matmul saves operands and result" \
+    "$skintern" bench matmul --shape 2,3,4 --save "$work/product.safetensors"
+if grep -aqF '"out":{"data_offsets":[80,104],"dtype":"F32","shape":[2,3]}' "$work/product.safetensors"; then
+    ok "of the shapes that were asked for"
+else
+    head -c 300 "$work/product.safetensors" > "$work/err"
+    not_ok "of the shapes that were asked for"
+fi
+expect 1 "three sizes" "a shape of two sizes is refused" "$skintern" bench matmul --shape 2,3
+expect 1 "multiple of 2" "heads that do not share key/value heads evenly are refused" \
+    "$skintern" bench attention --heads 3 --kv-heads 2
+
 # The logits are computed 512 rows at a time, and traced whole.
 ids=$(seq 1 600 | tr '\n' ' ')
 "$skintern" trace --model data/base --ids "$ids" --out "$work/trace.safetensors" > "$work/out" 2> "$work/err"

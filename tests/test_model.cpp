@@ -125,6 +125,26 @@ TEST_CASE("one thread and two give the same bits, forward and backward", "[model
     REQUIRE(gradients[0] == gradients[1]);
 }
 
+TEST_CASE("computing activations again gives the same gradients, to the last bit, and a trace no name twice", "[model]") {
+    Rng rng(3);
+    const Batch batch = scored({random_ids(rng, 40), random_ids(rng, 9)});
+    std::vector<std::vector<real>> gradients;
+    std::vector<std::vector<std::string>> names(2);
+    for (const bool again : {false, true}) {
+        const auto kernels = make_kernels({});
+        const auto model = make_model(*kernels, Train::adapter);
+        model->recompute(again);
+        model->set_trace([&](const std::string& name, const real*, const std::vector<int64_t>&) {
+            names[again].push_back(name);
+        });
+        model->grads().zero();
+        model->forward_backward(batch, 0.01);
+        gradients.push_back(download(*kernels, model->grads().data(), model->grads().numel()));
+    }
+    REQUIRE(gradients[0] == gradients[1]);
+    REQUIRE(names[0] == names[1]);
+}
+
 TEST_CASE("the fast kernels agree with the reference on logits and gradients", "[model]") {
     Rng rng(3);
     const Batch batch = scored({random_ids(rng, 40), random_ids(rng, 9)});
