@@ -72,7 +72,7 @@ endif
 # ---- objects -----------------------------------------------------------------------------------------------------
 
 # The fast CPU ops are compiled once an instruction set; the rest of the program runs on any processor of the family.
-ISA_SOURCES := matmul_cpu few_rows_cpu attention_forward_cpu attention_cached_cpu attention_backward_cpu layers_cpu
+ISA_SOURCES := matmul_cpu matmul_steps_cpu few_rows_cpu attention_forward_cpu attention_cached_cpu attention_backward_cpu layers_cpu
 ISAS        := portable
 ISA_portable :=
 ifneq ($(filter x86_64 amd64,$(shell uname -m)),)

@@ -2,14 +2,19 @@
 //
 //   1. every op at the shapes timed here is compared with the reference; a difference ends the program with status 1
 //   2. the roof: multiply-adds in registers on all threads (GFLOP/s)
-//   3. matmul at the model's shapes, ours and OpenBLAS by turns (A B A B ...): minimum and median of the runs,
-//      the median as a share of the roof, and the ratio of the medians
-//   4. attention: training forward and backward, and decoding over a cache, with the heads of the tiny model (5 of 32) and
+//   3. the numbered steps from the textbook's product to ours (matmul_steps_cpu.cpp), by turns, each beside its own roof
+//   4. matmul at the shapes of two models, ours and OpenBLAS by turns (A B A B ...): minimum and median of the runs,
+//      the median as a share of the roof, and the ratio of the medians. With dtype bf16 ours alone, and the roof is that of
+//      the instructions that multiply BF16
+//   5. attention: training forward and backward, and decoding over a cache, with the heads of the tiny model (5 of 32) and
 //      of SmolLM2-135M (9 of 64 over 3 of keys); then the ops that only move memory
 //
 // The model of the tiny preset: C = 160 channels, F = 432, V = 2048, 5 heads of 32; 2048 packed rows in training, 64 or
-// 1 in decoding; adapters of rank 16. Floating-point operations are counted as a causal attention needs them; what
-// a kernel computes and masks away does not count.
+// 1 in decoding; adapters of rank 16. SmolLM2-135M: C = 576, F = 1536, V = 49152, 9 heads of 64 over 3 of keys.
+// Floating-point operations are counted as a causal attention needs them; what a kernel computes and masks away does not
+// count.
+//
+// Operands of matmul lie in the backend's memory. Before each sample an op runs once untimed: others have had the caches.
 //
 // Options: --isa auto|portable|avx2|avx512|avx512bf16|amx, --threads N, --dtype f32|bf16. Training and decoding of whole
 // models: `skintern bench`.
@@ -20,6 +25,7 @@
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,6 +52,24 @@ std::vector<float> random_values(Rng& rng, int64_t n) {
     return values;
 }
 
+// Floats in the memory of a backend: as in the program, in large pages where they are many.
+class Floats {
+public:
+    Floats(Kernels& kernels, const std::vector<float>& values)
+        : kernels_(kernels), data_(static_cast<float*>(kernels.alloc(values.size() * sizeof(float)))) {
+        kernels.upload(data_, values.data(), values.size() * sizeof(float));
+    }
+    ~Floats() { kernels_.free(data_); }
+    Floats(const Floats&) = delete;
+    Floats& operator=(const Floats&) = delete;
+
+    float* data() { return data_; }
+
+private:
+    Kernels& kernels_;
+    float* const data_;
+};
+
 void check_close(const std::vector<float>& got, const std::vector<float>& want, double tolerance,
                  const std::string& what) {
     for (size_t i = 0; i < want.size(); i++) {
@@ -59,6 +83,10 @@ void check_close(const std::vector<float>& got, const std::vector<float>& want, 
 double sum_tolerance(int64_t terms, double magnitude) {
     return 4.0 * std::numeric_limits<float>::epsilon() * std::sqrt(static_cast<double>(terms)) *
            (magnitude + 1.0);
+}
+
+double matmul_tolerance(int64_t K) {
+    return sum_tolerance(K, 0.25 * std::sqrt(static_cast<double>(K)));
 }
 
 // ---- time ----------------------------------------------------------------------------------------------------------
@@ -77,7 +105,7 @@ double seconds_of(const std::function<void()>& op, int repeats) {
 }
 
 // Times every op, by turns, so that a slow moment of the machine falls on all of them.
-std::vector<Times> measure(const std::vector<std::function<void()>>& ops) {
+std::vector<Times> measure(const std::vector<std::function<void()>>& ops, int runs = kRuns) {
     std::vector<std::vector<double>> samples(ops.size());
     std::vector<int> repeats;
     for (const auto& op : ops) {
@@ -85,8 +113,9 @@ std::vector<Times> measure(const std::vector<std::function<void()>>& ops) {
         const double once = std::min(seconds_of(op, 1), seconds_of(op, 1));
         repeats.push_back(std::max(1, static_cast<int>(kSampleSeconds / once)));
     }
-    for (int run = 0; run < kRuns; run++) {
+    for (int run = 0; run < runs; run++) {
         for (size_t i = 0; i < ops.size(); i++) {
+            ops[i](); // the caches hold what the op before it needed
             samples[i].push_back(seconds_of(ops[i], repeats[i]));
         }
     }
@@ -131,6 +160,18 @@ constexpr Shape kShapes[] = {
     {"decode 1 gate, up", Layout::nt, 1, 432, 160, false},
     {"decode 1 down", Layout::nt, 1, 160, 432, false},
     {"decode 1 logits", Layout::nt, 1, 2048, 160, false},
+    {"SmolLM2 gate, up", Layout::nt, 2048, 1536, 576, false},
+    {"SmolLM2 q, o", Layout::nt, 2048, 576, 576, false},
+    {"SmolLM2 k, v", Layout::nt, 2048, 192, 576, false},
+    {"SmolLM2 down", Layout::nt, 2048, 576, 1536, false},
+    {"SmolLM2 logits", Layout::nt, 512, 49152, 576, false},
+    {"SmolLM2 dx of gate, up", Layout::nn, 2048, 576, 1536, true},
+    {"SmolLM2 LoRA x A^T", Layout::nt, 2048, 16, 576, false},
+    {"SmolLM2 LoRA h B^T", Layout::nt, 2048, 1536, 16, true},
+    {"SmolLM2 LoRA dout B", Layout::nn, 2048, 16, 1536, false},
+    {"SmolLM2 LoRA dh A", Layout::nn, 2048, 576, 16, true},
+    {"SmolLM2 LoRA dB", Layout::tn, 1536, 16, 2048, true},
+    {"SmolLM2 LoRA dA", Layout::tn, 16, 576, 2048, true},
 };
 
 constexpr const char* kLayoutNames[] = {"nt", "nn", "tn"};
@@ -138,9 +179,9 @@ constexpr const char* kLayoutNames[] = {"nt", "nn", "tn"};
 // One line of the table: own[0] is ours, own[1], where there is one, OpenBLAS.
 void bench_matmul(const Shape& s, const std::vector<Kernels*>& backends, double peak) {
     Rng rng(1);
-    const std::vector<float> a = random_values(rng, s.M * s.K);
-    const std::vector<float> b = random_values(rng, s.N * s.K);
-    std::vector<float> out(static_cast<size_t>(s.M * s.N));
+    Floats a(*backends[0], random_values(rng, s.M * s.K));
+    Floats b(*backends[0], random_values(rng, s.N * s.K));
+    Floats out(*backends[0], std::vector<float>(static_cast<size_t>(s.M * s.N)));
     std::vector<std::function<void()>> ops;
     for (Kernels* kernels : backends) {
         ops.push_back([&, kernels] {
@@ -160,15 +201,133 @@ void bench_matmul(const Shape& s, const std::vector<Kernels*>& backends, double 
     std::printf("\n");
 }
 
-void verify_matmul(const Shape& s, Kernels& kernels, Kernels& reference) {
+// The textbook loops are slow: of a large product they compute the first and the last rows, so many as this allows, but more
+// than the few that are not rounded to BF16. A row of tn is a column of a, so there it is all of them.
+constexpr int64_t kVerifyWork = int64_t{1} << 27; // multiply-adds
+
+void verify_matmul(const Shape& s, const std::vector<Kernels*>& backends, Kernels& reference) {
     Rng rng(1);
     const std::vector<float> a = random_values(rng, s.M * s.K);
     const std::vector<float> b = random_values(rng, s.N * s.K);
-    std::vector<float> got = random_values(rng, s.M * s.N);
-    std::vector<float> want = got;
-    kernels.matmul(s.layout, got.data(), a.data(), b.data(), s.M, s.N, s.K, 0.5f, s.accumulate);
-    reference.matmul(s.layout, want.data(), a.data(), b.data(), s.M, s.N, s.K, 0.5f, s.accumulate);
-    check_close(got, want, sum_tolerance(s.K, 0.25 * std::sqrt(static_cast<double>(s.K))), s.what);
+    const std::vector<float> before = random_values(rng, s.M * s.N);
+    std::vector<std::vector<float>> got(backends.size(), before);
+    for (size_t i = 0; i < backends.size(); i++) {
+        backends[i]->matmul(s.layout, got[i].data(), a.data(), b.data(), s.M, s.N, s.K, 0.5f, s.accumulate);
+    }
+    const int64_t enough = std::max(kVerifyWork / (s.N * s.K), kFewRows + 1);
+    const int64_t rows = s.layout == Layout::tn ? s.M : std::min(s.M, enough);
+    for (const int64_t m : {int64_t{0}, s.M - rows}) {
+        std::vector<float> want(before.begin() + m * s.N, before.begin() + (m + rows) * s.N);
+        reference.matmul(s.layout, want.data(), a.data() + (s.layout == Layout::tn ? 0 : m * s.K), b.data(), rows, s.N,
+                         s.K, 0.5f, s.accumulate);
+        for (const std::vector<float>& all : got) {
+            check_close({all.begin() + m * s.N, all.begin() + (m + rows) * s.N}, want, matmul_tolerance(s.K), s.what);
+        }
+        if (rows == s.M) {
+            break;
+        }
+    }
+}
+
+// ---- the steps towards matmul --------------------------------------------------------------------------------------
+
+// SmolLM2's gate for 512 tokens, by every version of the product.
+class StepsCase {
+public:
+    StepsCase(const KernelOptions& options, Kernels& own)
+        : options_(options), a_(own, random_values(rng_, M * K)), b_(own, random_values(rng_, N * K)),
+          scratch_(own, std::vector<float>(static_cast<size_t>((N + kMatmulStepPadding) * K))),
+          out_(own, std::vector<float>(static_cast<size_t>(M * N))) {}
+
+    void add_steps() {
+        const double peak = measure_peak(options_.isa, 1);
+        for (int s = 0; s < kMatmulStepCount; s++) {
+            const MatmulStep step = matmul_steps(options_.isa)[s];
+            add(step.name, peak, false, [this, step] {
+                step.run(out_.data(), a_.data(), b_.data(), scratch_.data(), M, N, K);
+            });
+        }
+    }
+
+    // The backend itself, with b as it lies or packed once, before.
+    void add_backend(const std::string& name, int threads, bool bf16, bool packed) {
+        KernelOptions options = options_;
+        options.threads = threads;
+        options.dtype = bf16 ? "bf16" : "f32";
+        kernels_.push_back(make_kernels(options));
+        Kernels& kernels = *kernels_.back();
+        Matrix weight(b_.data());
+        if (packed) {
+            packed_.push_back(std::make_unique<Floats>(
+                kernels, std::vector<float>(kernels.packed_bytes(N, K) / sizeof(float))));
+            kernels.pack(packed_.back()->data(), weight, N, K);
+            weight.packed = packed_.back()->data();
+        }
+        add(name, measure_peak(options.isa, threads, bf16), bf16, [this, &kernels, weight] {
+            kernels.matmul(Layout::nt, out_.data(), a_.data(), weight, M, N, K, 1.0f, false);
+        });
+    }
+
+    void verify() {
+        for (const bool bf16 : {false, true}) {
+            const std::unique_ptr<Kernels> reference = make_reference_kernels(bf16);
+            std::vector<float> want(static_cast<size_t>(M * N));
+            reference->matmul(Layout::nt, want.data(), a_.data(), b_.data(), M, N, K, 1.0f, false);
+            for (size_t s = 0; s < ops_.size(); s++) {
+                if (bf16_[s] == bf16) {
+                    std::fill(out_.data(), out_.data() + M * N, std::numeric_limits<float>::quiet_NaN());
+                    ops_[s]();
+                    check_close({out_.data(), out_.data() + M * N}, want, matmul_tolerance(K), names_[s]);
+                }
+            }
+        }
+    }
+
+    void bench() {
+        constexpr int kStepRuns = 7; // the first step takes most of the time of all
+        constexpr double kFlops = 2.0 * M * N * K;
+        const std::vector<Times> times = measure(ops_, kStepRuns);
+        std::printf("%-22s        M     N     K      best   median   peak       of\n", "steps, GFLOP/s");
+        for (size_t s = 0; s < ops_.size(); s++) {
+            std::printf("%-25s %5lld %5lld %5lld  %8.1f %8.1f %5.1f %% %8.1f\n", names_[s].c_str(),
+                        static_cast<long long>(M), static_cast<long long>(N), static_cast<long long>(K),
+                        kFlops / times[s].minimum * 1e-9, kFlops / times[s].median * 1e-9,
+                        100.0 * kFlops / times[s].median / peaks_[s], peaks_[s] * 1e-9);
+        }
+        std::printf("\n");
+    }
+
+private:
+    static constexpr int64_t M = 512, N = 1536, K = 576;
+
+    void add(const std::string& name, double peak, bool bf16, const std::function<void()>& op) {
+        names_.push_back(name);
+        peaks_.push_back(peak);
+        bf16_.push_back(bf16);
+        ops_.push_back(op);
+    }
+
+    const KernelOptions options_;
+    Rng rng_{4};
+    Floats a_, b_, scratch_, out_;
+    std::vector<std::unique_ptr<Kernels>> kernels_;
+    std::vector<std::unique_ptr<Floats>> packed_;
+    std::vector<std::string> names_;
+    std::vector<double> peaks_; // of the processor, for what the step computes with
+    std::vector<bool> bf16_;
+    std::vector<std::function<void()>> ops_;
+};
+
+void bench_steps(const KernelOptions& options, Kernels& own) {
+    StepsCase c(options, own);
+    c.add_steps();
+    c.add_backend("  the same as matmul", 1, false, false);
+    c.add_backend("6 weight packed before", 1, false, true);
+    c.add_backend("7 all threads", options.threads, false, true);
+    c.add_backend("8 BF16", 1, true, true);
+    c.add_backend("9 BF16, all threads", options.threads, true, true);
+    c.verify();
+    c.bench();
 }
 
 // ---- attention -----------------------------------------------------------------------------------------------------
@@ -408,9 +567,7 @@ void run_bench(const KernelOptions& options) {
 #endif
     std::printf("%s\n", own->name().c_str());
     for (const Shape& shape : kShapes) {
-        for (Kernels* kernels : backends) {
-            verify_matmul(shape, *kernels, *reference);
-        }
+        verify_matmul(shape, backends, *reference);
     }
     const bool bf16 = options.dtype == "bf16";
     for (const auto& heads : kAttentionHeads) {
@@ -421,6 +578,9 @@ void run_bench(const KernelOptions& options) {
 
     const double peak = measure_peak(options.isa, options.threads, bf16);
     std::printf("multiply-add peak of all threads: %.1f GFLOP/s\n\n", peak * 1e-9);
+    if (!bf16) {
+        bench_steps(options, *own);
+    }
     std::printf("%-22s        M     N     K      best   median   peak%s\n", "matmul, GFLOP/s",
                 backends.size() > 1 ? "  OpenBLAS   median  ratio" : "");
     for (const Shape& shape : kShapes) {

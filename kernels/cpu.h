@@ -3,6 +3,7 @@
 //   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
 //   matmul_cpu.cpp       products (micro_kernel.h: in registers; panels.h: how operands are packed for it)
 //   few_rows_cpu.cpp     products of few rows: decoding
+//   matmul_steps_cpu.cpp how matmul_cpu.cpp came about, in numbered versions; for `make bench` and its readers
 //   attention_*_cpu.cpp  attention_forward, attention_backward, attention_cached
 //   layers_cpu.cpp       every other op
 //   matmul_openblas.cpp  products by OpenBLAS, where the build has it
@@ -78,12 +79,25 @@ private:
     Scratch scratch_[2];
 };
 
-// What each instruction set that is linked in offers: the factory (the caller owns the result), and a loop of
-// multiply-adds in registers, the roof that bench.cpp measures; it returns the floating-point operations it did. With
-// `bf16` it is of the instructions that multiply BF16, where there are any.
+// A numbered version of out(M,N) = a(M,K) b(N,K)^T on one thread: matmul_steps_cpu.cpp.
+struct MatmulStep {
+    const char* name;
+    void (*run)(float* out,     // (M,N) =
+                const float* a, // (M,K)
+                const float* b, // (N,K)
+                float* scratch, // (N + kMatmulStepPadding,K), contents undefined
+                int64_t M, int64_t N, int64_t K);
+};
+constexpr int kMatmulStepCount = 5;
+constexpr int64_t kMatmulStepPadding = 31; // the last panel is as wide as the others
+
+// What each instruction set that is linked in offers: the factory (the caller owns the result), the steps towards its
+// product, and a loop of multiply-adds in registers, the roof that bench.cpp measures; it returns the floating-point
+// operations it did. With `bf16` it is of the instructions that multiply BF16, where there are any.
 #define SKINTERN_DECLARE_ISA(isa)                              \
     namespace isa {                                            \
     Kernels* make_cpu_kernels(const CpuSettings& settings);    \
+    extern const MatmulStep kMatmulSteps[kMatmulStepCount];    \
     int64_t spin_multiply_adds(int64_t rounds, float* sink, bool bf16); \
     }
 SKINTERN_DECLARE_ISA(portable)
@@ -100,6 +114,9 @@ double measure_peak(const std::string& isa, int threads, bool bf16 = false);
 // Bytes a second that `threads` threads (0 as in KernelOptions) read from memory: best of several passes over a block
 // of 1 GiB, more than the caches hold.
 double measure_bandwidth(int threads);
+
+// The kMatmulStepCount steps in this instruction set.
+const MatmulStep* matmul_steps(const std::string& isa);
 
 } // namespace skintern
 

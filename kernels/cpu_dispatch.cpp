@@ -177,18 +177,19 @@ struct Isa {
     const char* name;
     Kernels* (*make)(const CpuSettings& settings);
     int64_t (*spin)(int64_t rounds, float* sink, bool bf16);
+    const MatmulStep* steps;
 };
 
 // Those of this build, the best one last.
 constexpr Isa kIsas[] = {
-    {"portable", portable::make_cpu_kernels, portable::spin_multiply_adds},
+    {"portable", portable::make_cpu_kernels, portable::spin_multiply_adds, portable::kMatmulSteps},
 #ifdef SKINTERN_X86_ISAS
-    {"avx2", avx2::make_cpu_kernels, avx2::spin_multiply_adds},
-    {"avx512", avx512::make_cpu_kernels, avx512::spin_multiply_adds},
+    {"avx2", avx2::make_cpu_kernels, avx2::spin_multiply_adds, avx2::kMatmulSteps},
+    {"avx512", avx512::make_cpu_kernels, avx512::spin_multiply_adds, avx512::kMatmulSteps},
 #endif
 #ifdef SKINTERN_AMX
-    {"avx512bf16", avx512bf16::make_cpu_kernels, avx512bf16::spin_multiply_adds},
-    {"amx", amx::make_cpu_kernels, amx::spin_multiply_adds},
+    {"avx512bf16", avx512bf16::make_cpu_kernels, avx512bf16::spin_multiply_adds, avx512bf16::kMatmulSteps},
+    {"amx", amx::make_cpu_kernels, amx::spin_multiply_adds, amx::kMatmulSteps},
 #endif
 };
 
@@ -252,6 +253,8 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
     CHECK(library == nullptr || !bf16, "matmul openblas multiplies F32 only: dtype bf16 needs matmul own");
     return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16, q8}));
 }
+
+const MatmulStep* matmul_steps(const std::string& isa) { return choose_isa(isa).steps; }
 
 double measure_peak(const std::string& isa, int threads, bool bf16) {
     [[maybe_unused]] const int workers = choose_threads(threads);

@@ -2,6 +2,7 @@
 // the blocks of a fast kernel (attention: test_attention.cpp). Tolerances: kernel_backends.h.
 #include <deque>
 
+#include "cpu.h"
 #include "kernel_backends.h"
 
 using namespace skintern;
@@ -201,6 +202,38 @@ TEST_CASE("matmul of nothing: K = 0 is a zero product, M = 0 or N = 0 writes not
         require_matmul(3, 5, 0, 1, accumulate);
         require_matmul(0, 5, 3, 1, accumulate);
         require_matmul(3, 0, 5, 1, accumulate);
+    }
+}
+
+TEST_CASE("every step towards the fast matmul agrees with the reference", "[kernels]") {
+    const std::vector<int64_t> sizes = {0, 1, 3, 5, 17, 33, 70}, depths = {0, 1, 3, 5, 17, 33, 70, 700};
+    for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+        const MatmulStep* steps = nullptr;
+        try {
+            steps = matmul_steps(isa);
+        } catch (const Error&) {
+            continue; // backends() has said so
+        }
+        for (const int64_t M : {0, 1, 3, 5, 17, 33, 70, 200}) {
+            for (const int64_t N : sizes) {
+                for (const int64_t K : depths) {
+                    Rng rng(3, "matmul steps");
+                    const Vector a = random_vector(rng, M * K), b = random_vector(rng, N * K);
+                    const Vector a_abs = absolute(a), b_abs = absolute(b);
+                    Vector want(M * N), magnitude(M * N);
+                    reference().matmul(Layout::nt, want.data(), a.data(), b.data(), M, N, K, 1, false);
+                    reference().matmul(Layout::nt, magnitude.data(), a_abs.data(), b_abs.data(), M, N, K, 1, false);
+                    for (int s = 0; s < kMatmulStepCount; s++) {
+                        INFO(format("%s, step %s, M %d, N %d, K %d", isa.c_str(), steps[s].name, int(M), int(N), int(K)));
+                        Reals out(reference(), nans(M * N)), a_(reference(), a), b_(reference(), b);
+                        Reals scratch(reference(), nans((N + kMatmulStepPadding) * K));
+                        steps[s].run(out.data(), a_.data(), b_.data(), scratch.data(), M, N, K);
+                        REQUIRE(mismatch(out.read(), want, scaled((double(K) + 3.0) * kU, magnitude)) == "");
+                        scratch.read(); // nothing beside it was written
+                    }
+                }
+            }
+        }
     }
 }
 
