@@ -16,12 +16,15 @@ namespace skintern {
 struct ObservedOp {
     const char* name;
     int64_t flops;
+    int64_t bytes; // of operands that are read and results that are written, once each; attention of training: 0
     double seconds;
 };
 
 class ObservedKernels final : public Kernels {
 public:
     using Observer = std::function<void(const ObservedOp&)>;
+    static constexpr int64_t kReal = sizeof(real);
+
     ObservedKernels(Kernels& inner, Observer observer) : inner_(&inner), observer_(std::move(observer)) {}
 
     std::string name() const override { return inner_->name() + ", observed"; }
@@ -30,100 +33,106 @@ public:
     void upload(void* dst, const void* src, size_t bytes) override { inner_->upload(dst, src, bytes); }
     void download(void* dst, const void* src, size_t bytes) override { inner_->download(dst, src, bytes); }
     void copy(void* dst, const void* src, size_t bytes) override {
-        observe("copy", 0, [&] { inner_->copy(dst, src, bytes); });
+        observe("copy", 0, 2 * static_cast<int64_t>(bytes), [&] { inner_->copy(dst, src, bytes); });
     }
     void zero(void* dst, size_t bytes) override {
-        observe("zero", 0, [&] { inner_->zero(dst, bytes); });
+        observe("zero", 0, static_cast<int64_t>(bytes), [&] { inner_->zero(dst, bytes); });
     }
     const void* map(const void* host, size_t bytes) override { return inner_->map(host, bytes); }
     void unmap(const void* mapped) override { inner_->unmap(mapped); }
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override {
-        int64_t flops = 0;
+        int64_t flops = 0, bytes = 0;
         for (int64_t p = 0; p < count; p++) {
+            const int64_t N = list[p].N;
+            bytes += kReal * M * N * (list[p].base != nullptr ? 2 : 1);
             for (int64_t t = 0; t < list[p].term_count; t++) {
-                flops += 2 * M * list[p].N * list[p].terms[t].K;
+                const Term& term = list[p].terms[t];
+                flops += 2 * M * N * term.K;
+                bytes += kReal * M * term.K + row_bytes(term.b.type, N * term.K);
             }
         }
-        observe("products", flops, [&] { inner_->products(layout, list, count, M); });
+        observe("products", flops, bytes, [&] { inner_->products(layout, list, count, M); });
     }
     size_t packed_bytes(int64_t N, int64_t K) const override { return inner_->packed_bytes(N, K); }
     void pack(void* packed, Matrix b, int64_t N, int64_t K) override { inner_->pack(packed, b, N, K); }
     void bias_forward(real* out, const real* bias, int64_t N, int64_t C) override {
-        observe("bias_forward", 0, [&] { inner_->bias_forward(out, bias, N, C); });
+        observe("bias_forward", 0, 2 * kReal * N * C, [&] { inner_->bias_forward(out, bias, N, C); });
     }
     void bias_backward(real* dbias, const real* dout, int64_t N, int64_t C) override {
-        observe("bias_backward", 0, [&] { inner_->bias_backward(dbias, dout, N, C); });
+        observe("bias_backward", 0, kReal * N * C, [&] { inner_->bias_backward(dbias, dout, N, C); });
     }
     void gather_rows(real* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override {
-        observe("gather_rows", 0, [&] { inner_->gather_rows(out, table, rows, M, C); });
+        observe("gather_rows", 0, M * (kReal * C + row_bytes(table.type, C)), [&] { inner_->gather_rows(out, table, rows, M, C); });
     }
     void scatter_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
-        observe("scatter_rows", 0, [&] { inner_->scatter_rows(table, inp, rows, M, C); });
+        observe("scatter_rows", 0, 2 * kReal * M * C, [&] { inner_->scatter_rows(table, inp, rows, M, C); });
     }
     void scatter_add_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
-        observe("scatter_add_rows", 0, [&] { inner_->scatter_add_rows(table, inp, rows, M, C); });
+        observe("scatter_add_rows", 0, 3 * kReal * M * C, [&] { inner_->scatter_add_rows(table, inp, rows, M, C); });
     }
     void rmsnorm_forward(real* out, real* rstd, const real* inp, const real* weight, int64_t N, int64_t C,
                          real eps) override {
-        observe("rmsnorm_forward", 0, [&] { inner_->rmsnorm_forward(out, rstd, inp, weight, N, C, eps); });
+        observe("rmsnorm_forward", 0, 2 * kReal * N * C, [&] { inner_->rmsnorm_forward(out, rstd, inp, weight, N, C, eps); });
     }
     void rmsnorm_backward(real* dinp, real* dweight, const real* dout, const real* inp, const real* weight,
                           const real* rstd, int64_t N, int64_t C) override {
-        observe("rmsnorm_backward", 0,
+        observe("rmsnorm_backward", 0, 4 * kReal * N * C,
                 [&] { inner_->rmsnorm_backward(dinp, dweight, dout, inp, weight, rstd, N, C); });
     }
     void rope(real* x, const real* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
               bool inverse) override {
-        observe("rope", 0, [&] { inner_->rope(x, cos_sin, positions, N, NH, HS, inverse); });
+        observe("rope", 0, 2 * kReal * N * NH * HS, [&] { inner_->rope(x, cos_sin, positions, N, NH, HS, inverse); });
     }
     void swiglu_forward(real* out, const real* gate, const real* up, int64_t n) override {
-        observe("swiglu_forward", 0, [&] { inner_->swiglu_forward(out, gate, up, n); });
+        observe("swiglu_forward", 0, 3 * kReal * n, [&] { inner_->swiglu_forward(out, gate, up, n); });
     }
     void swiglu_backward(real* dgate, real* dup, const real* dout, const real* gate, const real* up,
                          int64_t n) override {
-        observe("swiglu_backward", 0, [&] { inner_->swiglu_backward(dgate, dup, dout, gate, up, n); });
+        observe("swiglu_backward", 0, 5 * kReal * n, [&] { inner_->swiglu_backward(dgate, dup, dout, gate, up, n); });
     }
     void attention_forward(real* out, real* lse, const real* q, const real* k, const real* v, Sequences seq,
                            int64_t NH, int64_t NKV, int64_t HS) override {
-        observe("attention_forward", 4 * NH * HS * pairs(seq, nullptr),
+        observe("attention_forward", 4 * NH * HS * pairs(seq, nullptr), 0,
                 [&] { inner_->attention_forward(out, lse, q, k, v, seq, NH, NKV, HS); });
     }
     void attention_backward(real* dq, real* dk, real* dv, const real* dout, const real* q, const real* k,
                             const real* v, const real* out, const real* lse, Sequences seq, int64_t NH, int64_t NKV,
                             int64_t HS) override {
-        observe("attention_backward", 10 * NH * HS * pairs(seq, nullptr), [&] {
+        observe("attention_backward", 10 * NH * HS * pairs(seq, nullptr), 0, [&] {
             inner_->attention_backward(dq, dk, dv, dout, q, k, v, out, lse, seq, NH, NKV, HS);
         });
     }
     void attention_cached(real* out, const real* q, const real* k_cache, const real* v_cache, const int32_t* slot,
                           const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
                           int64_t HS) override {
-        observe("attention_cached", 4 * NH * HS * pairs(seq, length), [&] {
+        // Each key and value is read once, where a sequence has one new row.
+        const int64_t keys = pairs(seq, length);
+        observe("attention_cached", 4 * NH * HS * keys, 2 * kReal * NKV * HS * keys, [&] {
             inner_->attention_cached(out, q, k_cache, v_cache, slot, length, seq, capacity, NH, NKV, HS);
         });
     }
     void cross_entropy(real* loss, real* logits, const int32_t* target, int64_t M, int64_t V, real scale) override {
-        observe("cross_entropy", 0, [&] { inner_->cross_entropy(loss, logits, target, M, V, scale); });
+        observe("cross_entropy", 0, 2 * kReal * M * V, [&] { inner_->cross_entropy(loss, logits, target, M, V, scale); });
     }
     void argmax_rows(int32_t* out, const real* logits, int64_t M, int64_t V) override {
-        observe("argmax_rows", 0, [&] { inner_->argmax_rows(out, logits, M, V); });
+        observe("argmax_rows", 0, kReal * M * V, [&] { inner_->argmax_rows(out, logits, M, V); });
     }
     double sum_squares(const real* x, int64_t n) override {
         double sum = 0;
-        observe("sum_squares", 0, [&] { sum = inner_->sum_squares(x, n); });
+        observe("sum_squares", 0, kReal * n, [&] { sum = inner_->sum_squares(x, n); });
         return sum;
     }
     void adamw(real* param, real* m, real* v, const real* grad, int64_t n, const AdamwStep& step) override {
-        observe("adamw", 0, [&] { inner_->adamw(param, m, v, grad, n, step); });
+        observe("adamw", 0, 7 * kReal * n, [&] { inner_->adamw(param, m, v, grad, n, step); });
     }
 
 private:
     template <class Op>
-    void observe(const char* name, int64_t flops, Op op) {
+    void observe(const char* name, int64_t flops, int64_t bytes, Op op) {
         const auto begin = std::chrono::steady_clock::now();
         op();
         const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-        observer_({name, flops, took.count()});
+        observer_({name, flops, bytes, took.count()});
     }
 
     // Query-key pairs of all sequences; `length` (S) gives the keys of each, else they are its queries.

@@ -54,7 +54,8 @@ void add_bench(CLI::App& app) {
         }
         CHECK(o->file.empty(), "--file is for bench bpe; %s makes its own tokens", o->work.c_str());
         const auto kernels = open_kernels(*o);
-        o->measure.dtype = o->dtype;
+        o->measure.options = o->kernels;
+        o->measure.options.dtype = o->dtype;
         if (o->work == "roof") {
             measure_roof(o->kernels, o->json);
         } else if (o->work == "matmul" || o->work == "attention") {

@@ -15,6 +15,7 @@
 #include "batch.h"
 #include "check.h"
 #include "checkpoint.h"
+#include "cpu.h"
 #include "generate.h"
 #include "observed.h"
 
@@ -56,34 +57,56 @@ void print_rate(const std::string& work, const std::string& dtype, const std::st
     print_measured(measured, json);
 }
 
-// Share of each op in the time of a run, largest first.
-void print_profile(const std::map<std::string, double>& seconds, const std::map<std::string, int64_t>& flops) {
-    double total = 0;
-    std::vector<std::pair<double, std::string>> rows;
-    for (const auto& [name, s] : seconds) {
-        total += s;
-        rows.emplace_back(s, name);
+// Time, operations and bytes of each op.
+class Profile {
+public:
+    void start() { on_ = true; }
+    void add(const ObservedOp& op) {
+        if (on_) {
+            Sum& sum = sums_[op.name];
+            sum.seconds += op.seconds;
+            sum.flops += static_cast<double>(op.flops);
+            sum.bytes += static_cast<double>(op.bytes);
+        }
     }
-    std::sort(rows.rbegin(), rows.rend());
-    std::printf("\n%-20s %7s %9s\n", "op", "share", "GFLOP/s");
-    for (const auto& [s, name] : rows) {
-        const double rate = static_cast<double>(flops.at(name)) / s / 1e9;
-        std::printf("%-20s %6.1f%% %9s\n", name.c_str(), 100 * s / total,
-                    rate > 0 ? format("%.1f", rate).c_str() : "-");
+
+    // Share of each op in the time of the run, largest first, and how far it is from its roof: the time that its
+    // operations take in registers, or its bytes from memory, whichever is longer. Of attention in training the causal half
+    // is needed; what lies in a cache may be faster than memory.
+    void print(const KernelOptions& options) const {
+        const double peak = measure_peak(options.isa, options.threads, options.dtype == "bf16");
+        const double bandwidth = measure_bandwidth(options.threads);
+        double total = 0;
+        std::vector<std::pair<double, std::string>> rows;
+        for (const auto& [name, sum] : sums_) {
+            total += sum.seconds;
+            rows.emplace_back(sum.seconds, name);
+        }
+        std::sort(rows.rbegin(), rows.rend());
+        std::printf("\nroofs: %.0f GFLOP/s, %.1f GB/s\n%-20s %7s %9s %9s %9s\n", peak / 1e9, bandwidth / 1e9, "op", "share",
+                    "GFLOP/s", "GB/s", "of roof");
+        for (const auto& [s, name] : rows) {
+            const Sum& sum = sums_.at(name);
+            const double flops = name.starts_with("attention_") && sum.bytes == 0 ? sum.flops / 2 : sum.flops;
+            const double needed = std::max(flops / peak, sum.bytes / bandwidth);
+            const auto rate = [&](double amount) { return amount > 0 ? format("%.1f", amount / s / 1e9) : "-"; };
+            std::printf("%-20s %6.1f%% %9s %9s %8.0f%%\n", name.c_str(), 100 * s / total, rate(flops).c_str(),
+                        rate(sum.bytes).c_str(), 100 * needed / s);
+        }
+        std::printf("\n");
     }
-    std::printf("\n");
-}
+
+private:
+    struct Sum {
+        double seconds = 0, flops = 0, bytes = 0;
+    };
+    std::map<std::string, Sum> sums_;
+    bool on_ = false;
+};
 
 void measure_train(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
-    std::map<std::string, double> seconds;
-    std::map<std::string, int64_t> flops;
-    bool profile = false;
-    ObservedKernels observed(kernels, [&](const ObservedOp& op) {
-        if (profile) {
-            seconds[op.name] += op.seconds;
-            flops[op.name] += op.flops;
-        }
-    });
+    Profile profile;
+    ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
     const auto model = open(observed, folder, Train::adapter, config.lora_r);
     model->recompute(config.recompute);
     Adamw adamw({}, model->adapter(), model->grads());
@@ -104,17 +127,17 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
         adamw.update(1e-4);
     };
     const std::vector<double> runs = time_runs(step, kRuns);
-    print_rate("train", config.dtype,
+    print_rate("train", config.options.dtype,
                format("LoRA r %lld, %lld x %lld tokens, %.0f %% labelled", static_cast<long long>(config.lora_r),
                       static_cast<long long>(sequences), static_cast<long long>(config.seq_len),
                       100 * config.labelled),
                static_cast<double>(batch.tokens()), runs, json);
     if (!json) {
-        profile = true;
+        profile.start();
         step();
         step();
         step();
-        print_profile(seconds, flops);
+        profile.print(config.options);
     }
 }
 
@@ -130,13 +153,16 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
     generation.batch_size = static_cast<int64_t>(prompts.size());
     generation.cache_bytes = INT64_MAX; // all at a time, as asked
     const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); }, kRuns);
-    print_rate("prefill", config.dtype, format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
+    print_rate("prefill", config.options.dtype,
+               format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
 }
 
 // Decoding alone: the time of G new tokens less the time of one.
 void measure_decode(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
-    const auto model = open(kernels, folder, Train::nothing, 0);
+    Profile profile;
+    ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
+    const auto model = open(json ? kernels : observed, folder, Train::nothing, 0);
     std::vector<int64_t> batches = {1, 16, 64};
     if (config.batch_size > 0) {
         batches = {config.batch_size};
@@ -158,10 +184,15 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
         for (double& s : runs) {
             s = std::max(1e-9, s - prefill);
         }
-        print_rate("decode", config.dtype,
+        print_rate("decode", config.options.dtype,
                    format("%lld sequences, %lld new tokens after %lld", static_cast<long long>(sequences),
                           static_cast<long long>(config.new_tokens), static_cast<long long>(prompt_length)),
                    static_cast<double>(sequences * config.new_tokens), runs, json);
+        if (!json && sequences == batches.back()) { // its prompt is in it too
+            profile.start();
+            generate(*model, prompts, generation);
+            profile.print(config.options);
+        }
     }
 }
 

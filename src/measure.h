@@ -16,7 +16,7 @@ struct MeasureConfig {
     double labelled = 0.25; // share of the tokens of a training sequence that have a label
     int64_t lora_r = 16;
     bool recompute = false; // see Transformer::recompute
-    std::string dtype = "f32"; // of the kernels, as it is printed
+    KernelOptions options;  // those of the kernels
 };
 
 // `work` train, prefill or decode on the model in `folder` (empty: the tiny preset's shape, random weights). Prints the

@@ -216,7 +216,11 @@ class Plan:
         def roof(machine):
             reading = 1e9 * machine["memory"] / self.paths[kind].stat().st_size * sequences
             return min(reading, 1e9 * machine["bf16"] / operations(self.config, 2 * 96, 1))
-        return Group(f"decode {sequences}", "tokens/s", self.both_dtypes(kind, "decode", *more), rivals, roof,
+        ours = self.both_dtypes(kind, "decode", *more)
+        if sequences == 1 and kind.startswith("q"):
+            ours.append(Side(f"{kind}, activations q8", self.skintern("decode", "f32", "--model", self.paths[kind], *more,
+                                                                      "--activations", "q8")))
+        return Group(f"decode {sequences}", "tokens/s", ours, rivals, roof,
                      lambda: check_logits(self, kind))
 
 
