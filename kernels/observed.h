@@ -57,8 +57,9 @@ public:
     void gather_rows(real* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override {
         observe("gather_rows", 0, [&] { inner_->gather_rows(out, table, rows, M, C); });
     }
-    void scatter_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
-        observe("scatter_rows", 0, [&] { inner_->scatter_rows(table, inp, rows, M, C); });
+    void scatter_rows(void* table, WeightType type, const real* inp, const int32_t* rows, int64_t M,
+                      int64_t C) override {
+        observe("scatter_rows", 0, [&] { inner_->scatter_rows(table, type, inp, rows, M, C); });
     }
     void scatter_add_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
         observe("scatter_add_rows", 0, [&] { inner_->scatter_add_rows(table, inp, rows, M, C); });
@@ -95,7 +96,7 @@ public:
             inner_->attention_backward(dq, dk, dv, dout, q, k, v, out, lse, seq, NH, NKV, HS);
         });
     }
-    void attention_cached(real* out, const real* q, const real* k_cache, const real* v_cache, const int32_t* slot,
+    void attention_cached(real* out, const real* q, Matrix k_cache, Matrix v_cache, const int32_t* slot,
                           const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
                           int64_t HS) override {
         observe("attention_cached", 4 * NH * HS * pairs(seq, length), [&] {
