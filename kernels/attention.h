@@ -24,8 +24,8 @@ struct Attention {
     float* out; // (N,NH,HS)
     float* lse; // (N,NH), or nullptr
     const float* q;
-    const float* k;
-    const float* v;
+    Matrix k; // of one type with v: f32, or bf16 in a cache
+    Matrix v;
     Sequences seq;
     const int32_t* slot;   // (S), or nullptr: the keys of sequence s are rows start[s] .. of k
     const int32_t* length; // (S), or nullptr: as many keys as rows
@@ -47,11 +47,17 @@ inline int64_t first_key(const Attention& a, int64_t s, int64_t kv) {
     return (row * a.NKV + kv) * a.HS;
 }
 
+// The numbers of a matrix from `offset` on: T is float, or uint16_t where its type is bf16.
+template <class T>
+inline const T* numbers_at(const Matrix& matrix, int64_t offset) {
+    return static_cast<const T*>(matrix.data) + offset;
+}
+
 // One tile of rows (keys) as a left operand of the turned matrix, so that a sum runs over the keys.
-template <class E>
+template <class E, class T>
 inline void pack_turned(typename E::Word* packed, // (width,kKeys/kPair) =
                         typename E::Word* right,  // (kKeys/kPair,kQueries), scratch
-                        const float* rows,        // (keys,HS), stride apart
+                        const T* rows,            // (keys,HS), stride apart
                         int64_t stride, int64_t keys, int64_t HS, int64_t width) {
     constexpr int64_t kWords = kKeys / E::kPair;
     for (int64_t d = 0; d < width; d += kQueries) {

@@ -3,8 +3,9 @@
 // One row reads every key and value once and does four operations with each number of them, so it is as fast as they
 // arrive from memory. Nothing is packed: keys and values are taken as they lie in the cache, in the order in which they
 // lie, and the scores of a row are all kept until its softmax. It is F32 whatever the dtype: rounding would save nothing.
+// A cache of BF16 is half the bytes; its numbers are widened in registers (T is then uint16_t, else float).
 //
-// Cost: 2 NH HS multiply-adds a key and 2 NKV HS floats read. Scratch: NH (keys + 1) floats a thread.
+// Cost: 2 NH HS multiply-adds a key and 2 NKV HS numbers read. Scratch: NH (keys + 1) floats a thread.
 #include <cmath>
 
 #include "attention.h"
@@ -16,19 +17,20 @@ namespace {
 constexpr int64_t kTurnKeys = 8; // keys after which the next heads take their turn there
 
 // load_upto, and zero where nothing is left.
-inline vec load_some(const float* p, int64_t left) {
+template <class T>
+inline vec load_some(const T* p, int64_t left) {
     return left > 0 ? load_upto(p, left) : vec{};
 }
 
 // score[g,j] = q[g].k[j] * scale for G query heads that read the same keys: each key is loaded once.
-template <int G>
+template <int G, class T>
 void score_keys(float* score,   // (G,n), rows ld apart
                 const float* q, // (G,HS)
-                const float* k, // (n,HS), rows `stride` apart
+                const T* k,     // (n,HS), rows `stride` apart
                 int64_t ld, int64_t n, int64_t stride, int64_t HS, float scale) {
     constexpr int kTogether = 4; // keys, to keep the multiply-add units busy
     for (int64_t j = 0; j < n; j += kTogether) {
-        const float* key[kTogether]; // behind the last key, the last key again: its score is not stored
+        const T* key[kTogether]; // behind the last key, the last key again: its score is not stored
         vec sum[kTogether][G] = {};
         for (int t = 0; t < kTogether; t++) {
             key[t] = k + min_of(j + t, n - 1) * stride;
@@ -70,10 +72,10 @@ float softmax_scores(float* score, int64_t n, float& largest) {
 }
 
 // out[g] += sum_j p[g,j] v[j] for G query heads that read the same values: each value is loaded once.
-template <int G>
+template <int G, class T>
 void add_values(float* out,     // (G,HS)
                 const float* p, // (G,n), rows ld apart
-                const float* v, // (n,HS), rows `stride` apart
+                const T* v,     // (n,HS), rows `stride` apart
                 int64_t ld, int64_t n, int64_t stride, int64_t HS) {
     constexpr int kVectors = kLanes == 16 ? 4 : 2; // columns in registers: G * kVectors sums
     for (int64_t c = 0; c < HS; c += kVectors * kLanes) {
@@ -100,10 +102,11 @@ void add_values(float* out,     // (G,HS)
 }
 
 // What attend_row knows of its row.
+template <class T>
 struct Row {
     const float* q; // (heads,HS) of the query heads of the task
-    const float* k; // keys and values of the first of their key/value heads
-    const float* v;
+    const T* k;     // keys and values of the first of their key/value heads
+    const T* v;
     float* out;   // (heads,HS)
     float* score; // (heads,keys)
     int64_t keys, stride, HS;
@@ -111,22 +114,24 @@ struct Row {
 };
 
 // Keys j .. of one key/value head (of number kv in the task), for query heads h .. h+G-1 of the task, which read it.
-template <int G>
-void score_turn(const Row& r, int64_t h, int64_t kv, int64_t j) {
+template <int G, class T>
+void score_turn(const Row<T>& r, int64_t h, int64_t kv, int64_t j) {
     score_keys<G>(r.score + h * r.keys + j, r.q + h * r.HS, r.k + kv * r.HS + j * r.stride, r.keys,
                   min_of(r.keys - j, kTurnKeys), r.stride, r.HS, r.scale);
 }
 
-template <int G>
-void value_turn(const Row& r, int64_t h, int64_t kv, int64_t j) {
+template <int G, class T>
+void value_turn(const Row<T>& r, int64_t h, int64_t kv, int64_t j) {
     add_values<G>(r.out + h * r.HS, r.score + h * r.keys + j, r.v + kv * r.HS + j * r.stride, r.keys,
                   min_of(r.keys - j, kTurnKeys), r.stride, r.HS);
 }
 
-using Turn = void (*)(const Row& r, int64_t h, int64_t kv, int64_t j);
+template <class T>
+using Turn = void (*)(const Row<T>& r, int64_t h, int64_t kv, int64_t j);
 
 // One turn after the other, for all heads of the task; turn[G-1] takes G query heads together.
-void take_turns(const Row& r, const Turn (&turn)[3], int64_t heads, int64_t group) {
+template <class T>
+void take_turns(const Row<T>& r, const Turn<T> (&turn)[3], int64_t heads, int64_t group) {
     for (int64_t j = 0; j < r.keys; j += kTurnKeys) {
         for (int64_t h = 0; h < heads;) {
             const int64_t together = min_of(3, group - h % group);
@@ -136,15 +141,10 @@ void take_turns(const Row& r, const Turn (&turn)[3], int64_t heads, int64_t grou
     }
 }
 
-} // namespace
-
-int64_t row_floats(int64_t keys, int64_t NH) {
-    return NH * (keys + 1);
-}
-
-// The heads take turns after a few keys, so that
-// memory is read in the order in which it lies: decoding is as fast as keys and values arrive.
-void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_t h0, int64_t h1) {
+// The heads take turns after a few keys, so that memory is read in the order in which it lies: decoding is as fast as keys
+// and values arrive.
+template <class T>
+void attend_row_of(const Attention& a, float* scratch, int64_t s, int64_t i, int64_t h0, int64_t h1) {
     const int64_t group = a.NH / a.NKV;
     const int64_t stride = a.NKV * a.HS;
     const int64_t keys = keys_of(a, s) - rows_of(a, s) + i + 1;
@@ -153,9 +153,16 @@ void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_
     const int64_t heads = h1 - h0;
     const int64_t first = first_key(a, s, h0 / group); // the heads of one key lie side by side
     float* out = a.out + (row + h0) * a.HS;
-    const Row r = {
-        a.q + (row + h0) * a.HS, a.k + first, a.v + first, out, scratch, keys, stride, a.HS, scale};
-    take_turns(r, {score_turn<1>, score_turn<2>, score_turn<3>}, heads, group);
+    const Row<T> r = {a.q + (row + h0) * a.HS,
+                      numbers_at<T>(a.k, first),
+                      numbers_at<T>(a.v, first),
+                      out,
+                      scratch,
+                      keys,
+                      stride,
+                      a.HS,
+                      scale};
+    take_turns(r, {score_turn<1, T>, score_turn<2, T>, score_turn<3, T>}, heads, group);
     float* sum = scratch + heads * keys;
     for (int64_t h = 0; h < heads; h++) {
         float largest;
@@ -165,9 +172,23 @@ void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_
         }
     }
     zero_all(out, heads * a.HS);
-    take_turns(r, {value_turn<1>, value_turn<2>, value_turn<3>}, heads, group);
+    take_turns(r, {value_turn<1, T>, value_turn<2, T>, value_turn<3, T>}, heads, group);
     for (int64_t h = 0; h < heads; h++) {
         scale_all(out + h * a.HS, 1.0f / sum[h], a.HS);
+    }
+}
+
+} // namespace
+
+int64_t row_floats(int64_t keys, int64_t NH) {
+    return NH * (keys + 1);
+}
+
+void attend_row(const Attention& a, float* scratch, int64_t s, int64_t i, int64_t h0, int64_t h1) {
+    if (a.k.type == WeightType::bf16) {
+        attend_row_of<uint16_t>(a, scratch, s, i, h0, h1);
+    } else {
+        attend_row_of<float>(a, scratch, s, i, h0, h1);
     }
 }
 

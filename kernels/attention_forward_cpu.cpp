@@ -11,6 +11,8 @@
 // single queries do not see there is masked. Sums run over the keys in order inside one task: results do not depend on the
 // number of threads. Few new rows (decoding) are not worth packing for: see attention_cached_cpu.cpp.
 //
+// The keys and values of a cache of BF16 are widened while they are packed.
+//
 // With dtype bf16 q / sqrt(HS), k, v and p are rounded to BF16 as operands of the products; l sums what p was before.
 //
 // Cost: 2 NH HS T^2/2 multiply-adds. Scratch: the packed keys and values, and 2 HS + kKeys vectors of queries a thread.
@@ -203,7 +205,7 @@ ForwardPlan plan_forward(const Attention& a, int64_t width, int threads) {
             scores * a.HS > kParallelWork};
 }
 
-template <class E>
+template <class E, class T>
 void pack_head(const Attention& a, const PackedHead<E>& head,
                typename E::Word* right, // (kKeys/kPair,kQueries), scratch
                int64_t s, int64_t kv) {
@@ -213,8 +215,8 @@ void pack_head(const Attention& a, const PackedHead<E>& head,
     for (int64_t j = 0; j < keys_of(a, s); j += kKeys) {
         const int64_t keys = min_of(kKeys, keys_of(a, s) - j);
         const int64_t first = first_key(a, s, kv) + j * stride;
-        pack_left<E>(head.k + j * words, a.k + first, stride, keys, padded<E>(keys), a.HS, width, 1.0f);
-        pack_turned<E>(head.v + j * words, right, a.v + first, stride, keys, a.HS, width);
+        pack_left<E>(head.k + j * words, numbers_at<T>(a.k, first), stride, keys, padded<E>(keys), a.HS, width, 1.0f);
+        pack_turned<E>(head.v + j * words, right, numbers_at<T>(a.v, first), stride, keys, a.HS, width);
     }
 }
 
@@ -230,7 +232,8 @@ void attend_part(const Attention& a, const ForwardPlan& plan, float* scratch, in
     const ForwardScratch<E> f = forward_scratch<E>(scratch, plan.width);
     typename E::Word* k = reinterpret_cast<typename E::Word*>(scratch + forward_floats(plan.width));
     const PackedHead<E> head = {k, k + plan.packed_keys * plan.width};
-    pack_head<E>(a, head, reinterpret_cast<typename E::Word*>(f.tile), s, kv);
+    const auto pack = a.k.type == WeightType::bf16 ? pack_head<E, uint16_t> : pack_head<E, float>;
+    pack(a, head, reinterpret_cast<typename E::Word*>(f.tile), s, kv);
     for (int64_t i = first; i < rows_of(a, s); i += plan.parts * kQueries) {
         for (int64_t h = kv * group; h < (kv + 1) * group; h++) {
             attend_block<E>(a, f, head, s, h, i);
@@ -287,8 +290,8 @@ void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
 
 void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
                                   const float* q,        // (N,NH,HS)
-                                  const float* k_cache,  // (slots,capacity,NKV,HS)
-                                  const float* v_cache,  // (slots,capacity,NKV,HS)
+                                  Matrix k_cache,        // (slots,capacity,NKV,HS)
+                                  Matrix v_cache,        // (slots,capacity,NKV,HS)
                                   const int32_t* slot,   // (S)
                                   const int32_t* length, // (S)
                                   Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) {

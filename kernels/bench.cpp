@@ -31,6 +31,7 @@
 
 #include "check.h"
 #include "cpu.h"
+#include "dequantize.h"
 #include "kernels.h"
 #include "rng.h"
 
@@ -356,6 +357,10 @@ struct AttentionCase {
         dout = random_values(rng, N * NH * HS);
         k_cache = random_values(rng, kSlots * kLength * NKV * HS);
         v_cache = random_values(rng, kSlots * kLength * NKV * HS);
+        for (size_t i = 0; i < k_cache.size(); i++) {
+            k_halves.push_back(rounded_bf16_bits(k_cache[i]));
+            v_halves.push_back(rounded_bf16_bits(v_cache[i]));
+        }
         out = dq = std::vector<float>(q.size());
         lse = std::vector<float>(static_cast<size_t>(N * NH));
         dk = dv = std::vector<float>(k.size());
@@ -372,15 +377,18 @@ struct AttentionCase {
                                    out.data(), lse.data(), {start.data(), S, T}, NH, NKV, HS);
     }
 
-    void decode(Kernels& kernels, int64_t sequences = kSlots) {
-        kernels.attention_cached(decoded.data(), q.data(), k_cache.data(), v_cache.data(), slot.data(),
-                                 length.data(), {decode_start.data(), sequences, 1}, kLength, NH, NKV, HS);
+    void decode(Kernels& kernels, WeightType type, int64_t sequences) {
+        const bool bf16 = type == WeightType::bf16;
+        kernels.attention_cached(decoded.data(), q.data(), bf16 ? Matrix(k_halves.data(), type) : k_cache.data(),
+                                 bf16 ? Matrix(v_halves.data(), type) : v_cache.data(), slot.data(), length.data(),
+                                 {decode_start.data(), sequences, 1}, kLength, NH, NKV, HS);
     }
 
     const int64_t NH, NKV, HS;
     std::vector<int64_t> start, decode_start;
     std::vector<int32_t> slot, length;
     std::vector<float> q, k, v, dout, k_cache, v_cache;
+    std::vector<uint16_t> k_halves, v_halves; // the caches in BF16
     std::vector<float> out, lse, dq, dk, dv, decoded;
 };
 
@@ -401,16 +409,20 @@ void verify_attention(const int64_t* heads, Kernels& kernels, Kernels& reference
     check_close(got.dq, want.dq, tolerance, "attention_backward, dq");
     check_close(got.dk, want.dk, tolerance, "attention_backward, dk");
     check_close(got.dv, want.dv, tolerance, "attention_backward, dv");
-    got.decode(kernels);
-    want.decode(reference);
-    check_close(got.decoded, want.decoded, sum_tolerance(AttentionCase::T, 1.0), "attention_cached");
+    for (const WeightType type : {WeightType::f32, WeightType::bf16}) {
+        got.decode(kernels, type, AttentionCase::kSlots);
+        want.decode(reference, type, AttentionCase::kSlots);
+        check_close(got.decoded, want.decoded, sum_tolerance(AttentionCase::T, 1.0), "attention_cached");
+    }
 }
 
 void bench_attention(const int64_t* heads, Kernels& kernels, double peak) {
     AttentionCase c(heads[0], heads[1], heads[2]);
     const std::vector<Times> times =
-        measure({[&] { c.forward(kernels); }, [&] { c.backward(kernels); }, [&] { c.decode(kernels); },
-                 [&] { c.decode(kernels, 1); }});
+        measure({[&] { c.forward(kernels); }, [&] { c.backward(kernels); },
+                 [&] { c.decode(kernels, WeightType::f32, AttentionCase::kSlots); },
+                 [&] { c.decode(kernels, WeightType::bf16, AttentionCase::kSlots); },
+                 [&] { c.decode(kernels, WeightType::f32, 1); }, [&] { c.decode(kernels, WeightType::bf16, 1); }});
     const double product = 2.0 * static_cast<double>(AttentionCase::S * c.NH * c.HS * AttentionCase::T) *
                            (AttentionCase::T + 1) / 2; // one of q k^T, p v, ..., the causal half of it
     const char* names[] = {"attention forward", "attention backward"};
@@ -424,12 +436,14 @@ void bench_attention(const int64_t* heads, Kernels& kernels, double peak) {
                     shape.c_str(), flops[i] / times[i].minimum * 1e-9, flops[i] / times[i].median * 1e-9,
                     100.0 * flops[i] / times[i].median / peak);
     }
-    const int64_t sequences[] = {AttentionCase::kSlots, 1};
-    for (int i = 0; i < 2; i++) {
-        const double bytes = 8.0 * static_cast<double>(sequences[i] * AttentionCase::kLength * c.NKV * c.HS);
-        std::printf("attention decode %3lld x %lld, %-17s %8.1f %8.1f           GB/s of keys and values\n",
-                    static_cast<long long>(sequences[i]), static_cast<long long>(AttentionCase::kLength),
-                    shape.c_str(), bytes / times[2 + i].minimum * 1e-9, bytes / times[2 + i].median * 1e-9);
+    for (int i = 0; i < 4; i++) {
+        const int64_t sequences = i < 2 ? AttentionCase::kSlots : 1;
+        const WeightType type = i % 2 == 0 ? WeightType::f32 : WeightType::bf16;
+        const double bytes =
+            2.0 * static_cast<double>(sequences * AttentionCase::kLength * row_bytes(type, c.NKV * c.HS));
+        std::printf("attention decode %3lld x %lld, %-17s %8.1f %8.1f           GB/s of keys and values, %s\n",
+                    static_cast<long long>(sequences), static_cast<long long>(AttentionCase::kLength), shape.c_str(),
+                    bytes / times[2 + i].minimum * 1e-9, bytes / times[2 + i].median * 1e-9, weight_format(type).name);
     }
 }
 

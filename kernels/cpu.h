@@ -138,7 +138,8 @@ public:
     void bias_forward(float* out, const float* bias, int64_t N, int64_t C) override;
     void bias_backward(float* dbias, const float* dout, int64_t N, int64_t C) override;
     void gather_rows(float* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override;
-    void scatter_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
+    void scatter_rows(void* table, WeightType type, const float* inp, const int32_t* rows, int64_t M,
+                      int64_t C) override;
     void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
     void rmsnorm_forward(float* out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
                          float eps) override;
@@ -161,9 +162,9 @@ public:
     void attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* q,
                             const float* k, const float* v, const float* out, const float* lse, Sequences seq,
                             int64_t NH, int64_t NKV, int64_t HS) override;
-    void attention_cached(float* out, const float* q, const float* k_cache, const float* v_cache,
-                          const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity,
-                          int64_t NH, int64_t NKV, int64_t HS) override;
+    void attention_cached(float* out, const float* q, Matrix k_cache, Matrix v_cache, const int32_t* slot,
+                          const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
+                          int64_t HS) override;
 
 private:
     void few_rows(const Product* list, int64_t count, int64_t M);

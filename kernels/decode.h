@@ -39,16 +39,12 @@ inline vec broadcast_f16(const uint8_t* p) {
     return spread * 0x1p112f;
 }
 
-// kLanes BF16 or half-precision floats.
-template <bool BF16>
-inline vec widen_halves(const uint8_t* p) {
+// kLanes half-precision floats.
+inline vec widen_f16(const uint8_t* p) {
 #if defined(__AVX512F__)
-    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return BF16 ? (vec)((ivec)_mm512_maskz_cvtepu16_epi32(0xffff, halves) << 16)
-                : (vec)_mm512_maskz_cvtph_ps(0xffff, halves);
+    return (vec)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 #else
-    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    return BF16 ? (vec)((ivec)_mm256_cvtepu16_epi32(halves) << 16) : (vec)_mm256_cvtph_ps(halves);
+    return (vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 #endif
 }
 
@@ -102,7 +98,8 @@ inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t pa
     constexpr int kGroupVectors = 16 / kLanes;
     if constexpr (TYPE == WeightType::bf16 || TYPE == WeightType::f16) {
         for (int v = 0; v < kPartVectors; v++) {
-            out[v] = widen_halves<TYPE == WeightType::bf16>(row + 2 * (part * kDecodedPart + v * kLanes));
+            const uint8_t* halves = row + 2 * (part * kDecodedPart + v * kLanes);
+            out[v] = TYPE == WeightType::bf16 ? widen_bf16(halves) : widen_f16(halves);
         }
     } else {
         constexpr int64_t kParts = kFormat.elements / kDecodedPart; // of a block

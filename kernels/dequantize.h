@@ -67,6 +67,14 @@ inline float round_to_bf16(float value) {
     return bits_to_float((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000);
 }
 
+// The upper half of that is all of it.
+inline uint16_t rounded_bf16_bits(float value) {
+    const float rounded = round_to_bf16(value);
+    uint32_t bits;
+    std::memcpy(&bits, &rounded, sizeof bits);
+    return static_cast<uint16_t>(bits >> 16);
+}
+
 // F16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Put in the place of a float's exponent and mantissa they are 2^112
 // too small, subnormal numbers included; infinity and NaN need all ones in the wider exponent.
 inline float f16_to_float(uint16_t bits) {

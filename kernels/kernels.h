@@ -138,8 +138,10 @@ public:
                              const int32_t* rows, // (M)
                              int64_t M, int64_t C) = 0;
 
-    // table[rows[m]] = inp[m]. rows are all different. Writes the key/value cache.
-    virtual void scatter_rows(real* table,         // (any,C) =, rows not named stay as they are
+    // table[rows[m]] = inp[m], rounded by round_to_bf16 (dequantize.h) where the type is bf16. rows are all different.
+    // Writes the key/value cache.
+    virtual void scatter_rows(void* table,         // (any,C) =, rows not named stay as they are
+                              WeightType type,     // of the table: f32 or bf16
                               const real* inp,     // (M,C)
                               const int32_t* rows, // (M)
                               int64_t M, int64_t C) = 0;
@@ -214,10 +216,11 @@ public:
 
     // Attention of new rows over a key/value cache, for generation. The rows of sequence s are the last
     // n_s = start[s+1]-start[s] of the length[s] positions in its slot: row i of them sees keys 0 .. length[s]-n_s+i.
+    // Both caches are of one type, f32 or bf16; everything else is as if they held real numbers.
     virtual void attention_cached(real* out,             // (N,NH,HS) =
                                   const real* q,         // (N,NH,HS)
-                                  const real* k_cache,   // (slots,capacity,NKV,HS)
-                                  const real* v_cache,   // (slots,capacity,NKV,HS)
+                                  Matrix k_cache,        // (slots,capacity,NKV,HS)
+                                  Matrix v_cache,        // (slots,capacity,NKV,HS)
                                   const int32_t* slot,   // (S)
                                   const int32_t* length, // (S) positions in the cache, the new rows included
                                   Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) = 0;

@@ -85,13 +85,21 @@ void CpuKernels::gather_rows(float* out,          // (M,C) =
     }
 }
 
-void CpuKernels::scatter_rows(float* table,        // (any,C) =, rows not named stay as they are
+void CpuKernels::scatter_rows(void* table,         // (any,C) =, rows not named stay as they are
+                              WeightType type,     // of the table: f32 or bf16
                               const float* inp,    // (M,C)
                               const int32_t* rows, // (M)
                               int64_t M, int64_t C) {
 #pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
     for (int64_t m = 0; m < M; m++) {
-        std::memcpy(table + rows[m] * C, inp + m * C, static_cast<size_t>(C) * sizeof(float));
+        if (type == WeightType::bf16) {
+            uint16_t* row = static_cast<uint16_t*>(table) + rows[m] * C;
+            for (int64_t c = 0; c < C; c++) {
+                row[c] = rounded_bf16_bits(inp[m * C + c]);
+            }
+        } else {
+            std::memcpy(static_cast<float*>(table) + rows[m] * C, inp + m * C, static_cast<size_t>(C) * sizeof(float));
+        }
     }
 }
 

@@ -64,8 +64,9 @@ public:
     void gather_rows(real* out, Matrix table, const int32_t* rows, int64_t M, int64_t C) override {
         observe("gather_rows", 0, M * (kReal * C + row_bytes(table.type, C)), [&] { inner_->gather_rows(out, table, rows, M, C); });
     }
-    void scatter_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
-        observe("scatter_rows", 0, 2 * kReal * M * C, [&] { inner_->scatter_rows(table, inp, rows, M, C); });
+    void scatter_rows(void* table, WeightType type, const real* inp, const int32_t* rows, int64_t M,
+                      int64_t C) override {
+        observe("scatter_rows", 0, M * (kReal * C + row_bytes(type, C)), [&] { inner_->scatter_rows(table, type, inp, rows, M, C); });
     }
     void scatter_add_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
         observe("scatter_add_rows", 0, 3 * kReal * M * C, [&] { inner_->scatter_add_rows(table, inp, rows, M, C); });
@@ -102,12 +103,12 @@ public:
             inner_->attention_backward(dq, dk, dv, dout, q, k, v, out, lse, seq, NH, NKV, HS);
         });
     }
-    void attention_cached(real* out, const real* q, const real* k_cache, const real* v_cache, const int32_t* slot,
+    void attention_cached(real* out, const real* q, Matrix k_cache, Matrix v_cache, const int32_t* slot,
                           const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
                           int64_t HS) override {
         // Each key and value is read once, where a sequence has one new row.
         const int64_t keys = pairs(seq, length);
-        observe("attention_cached", 4 * NH * HS * keys, 2 * kReal * NKV * HS * keys, [&] {
+        observe("attention_cached", 4 * NH * HS * keys, 2 * row_bytes(k_cache.type, NKV * HS) * keys, [&] {
             inner_->attention_cached(out, q, k_cache, v_cache, slot, length, seq, capacity, NH, NKV, HS);
         });
     }

@@ -109,6 +109,11 @@ struct Numbers {
     const real* data; // (rows,columns)
 };
 
+// The rows of a matrix from `row` on.
+Matrix from_row(Matrix matrix, int64_t row, int64_t columns) {
+    return {static_cast<const char*>(matrix.data) + row * row_bytes(matrix.type, columns), matrix.type};
+}
+
 // The operands of dtype bf16.
 std::vector<real> rounded(const real* x, // (n)
                           int64_t n) {
@@ -244,19 +249,26 @@ public:
                      Matrix table,        // (any,C) of any type
                      const int32_t* rows, // (M)
                      int64_t M, int64_t C) override {
-        const char* bytes = static_cast<const char*>(table.data);
         for (int64_t m = 0; m < M; m++) {
-            const Numbers row({bytes + rows[m] * row_bytes(table.type, C), table.type}, 1, C);
+            const Numbers row(from_row(table, rows[m], C), 1, C);
             std::copy(row.data, row.data + C, out + m * C);
         }
     }
 
-    void scatter_rows(real* table,         // (any,C) =, rows not named stay as they are
+    void scatter_rows(void* table,         // (any,C) =, rows not named stay as they are
+                      WeightType type,     // of the table: f32 or bf16
                       const real* inp,     // (M,C)
                       const int32_t* rows, // (M)
                       int64_t M, int64_t C) override {
         for (int64_t m = 0; m < M; m++) {
-            std::copy(inp + m * C, inp + (m + 1) * C, table + rows[m] * C);
+            for (int64_t c = 0; c < C; c++) {
+                const real value = inp[m * C + c];
+                if (type == WeightType::bf16) {
+                    static_cast<uint16_t*>(table)[rows[m] * C + c] = rounded_bf16_bits(float(value));
+                } else {
+                    static_cast<real*>(table)[rows[m] * C + c] = value;
+                }
+            }
         }
     }
 
@@ -440,19 +452,21 @@ public:
 
     void attention_cached(real* out,             // (N,NH,HS) =
                           const real* q,         // (N,NH,HS)
-                          const real* k_cache,   // (slots,capacity,NKV,HS)
-                          const real* v_cache,   // (slots,capacity,NKV,HS)
+                          Matrix k_cache,        // (slots,capacity,NKV,HS)
+                          Matrix v_cache,        // (slots,capacity,NKV,HS)
                           const int32_t* slot,   // (S)
                           const int32_t* length, // (S) positions in the cache, the new rows included
                           Sequences seq, int64_t capacity, int64_t NH, int64_t NKV, int64_t HS) override {
         for (int64_t s = 0; s < seq.count; s++) {
             const int64_t n_s = seq.start[s + 1] - seq.start[s];
+            const Numbers k(from_row(k_cache, slot[s] * capacity, NKV * HS), length[s], NKV * HS);
+            const Numbers v(from_row(v_cache, slot[s] * capacity, NKV * HS), length[s], NKV * HS);
             for (int64_t i = 0; i < n_s; i++) {
                 const int64_t keys = length[s] - n_s + i + 1; // new row i sees keys 0 .. length - n_s + i
                 for (int64_t h = 0; h < NH; h++) {
                     const int64_t at = ((seq.start[s] + i) * NH + h) * HS;
-                    const int64_t kv_at = (slot[s] * capacity * NKV + h / (NH / NKV)) * HS;
-                    attend(out + at, q + at, k_cache + kv_at, v_cache + kv_at, keys, NKV * HS, HS);
+                    const int64_t kv_at = h / (NH / NKV) * HS;
+                    attend(out + at, q + at, k.data + kv_at, v.data + kv_at, keys, NKV * HS, HS);
                 }
             }
         }

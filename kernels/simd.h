@@ -172,9 +172,37 @@ inline vec min_of(vec a, vec b) {
 
 #endif
 
+// kLanes BF16, each the upper half of a float.
+inline vec widen_bf16(const void* p) {
+    typedef uint16_t halves __attribute__((vector_size(kLanes * 2)));
+    typedef uint32_t uvec __attribute__((vector_size(kLanes * 4)));
+    halves h;
+    __builtin_memcpy(&h, p, sizeof h);
+    return (vec)(__builtin_convertvector(h, uvec) << 16);
+}
+
+// What lies in memory as uint16_t is BF16 and is widened as it is loaded, which is exact.
+inline vec load(const uint16_t* p) {
+    return widen_bf16(p);
+}
+
+inline vec load_tail(const uint16_t* p, int64_t n) {
+#if defined(__AVX512F__)
+    const __m256i first = _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << n) - 1), p);
+    return widen_bf16(&first);
+#else
+    uint16_t first[kLanes] = {};
+    for (int64_t i = 0; i < n; i++) {
+        first[i] = p[i];
+    }
+    return widen_bf16(first);
+#endif
+}
+
 // `left` elements remain at p: a whole vector of them, or as many as there are. Loops over a row read
 //     for (int64_t c = 0; c < C; c += kLanes) { ... load_upto(x + c, C - c) ... }
-inline vec load_upto(const float* p, int64_t left) {
+template <class T> // float, or uint16_t
+inline vec load_upto(const T* p, int64_t left) {
     return left >= kLanes ? load(p) : load_tail(p, left);
 }
 

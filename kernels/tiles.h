@@ -190,11 +190,11 @@ constexpr int64_t padded(int64_t n) {
     return round_up(n, E::kBlock);
 }
 
-// (rows,columns) as a left operand of `all_rows` rows, zero where there is nothing.
-template <class E>
+// (rows,columns) as a left operand of `all_rows` rows, zero where there is nothing. T is float, or uint16_t: BF16.
+template <class E, class T>
 inline void
 pack_left(typename E::Word* packed, // (all_rows,width/kPair) =, width a multiple of kLanes * kPair
-          const float* inp,         // (rows,columns), rows ld apart
+          const T* inp,             // (rows,columns), rows ld apart
           int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width, float factor) {
     for (int64_t i = 0; i < all_rows; i++) {
         for (int64_t c = 0; c < width; c += kLanes * E::kPair, packed += kLanes) {
@@ -209,9 +209,9 @@ pack_left(typename E::Word* packed, // (all_rows,width/kPair) =, width a multipl
 }
 
 // (rows,columns) as a right operand: the sum runs over the rows, of which there are `all_rows`.
-template <class E>
+template <class E, class T>
 inline void pack_right(typename E::Word* packed, // (all_rows/kPair,width) =, width a multiple of kLanes
-                       const float* inp,         // (rows,columns), rows ld apart
+                       const T* inp,             // (rows,columns), rows ld apart
                        int64_t ld, int64_t rows, int64_t all_rows, int64_t columns, int64_t width,
                        float factor) {
     for (int64_t i = 0; i < all_rows; i += E::kPair) {

@@ -28,6 +28,8 @@ struct ModelOptions : Common {
 };
 
 void add_model_options(CLI::App* sub, ModelOptions* o);
+// --kv-cache, for what generates.
+void add_kv_cache(CLI::App* sub, WeightType* type);
 // The model with its adapter where one is named, without gradients unless `train` says which.
 std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing);
 

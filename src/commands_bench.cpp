@@ -45,6 +45,7 @@ void add_bench(CLI::App& app) {
                                      {"--head-size", &o->op.head_size}}) {
         sub->add_option(name, *size, "attention")->check(CLI::Range(1, 4096))->capture_default_str();
     }
+    add_kv_cache(sub, &o->measure.cache_type);
     sub->add_flag("--recompute", o->measure.recompute, "train: keep only the inputs of layers");
     sub->add_flag("--json", o->json);
     sub->callback([o] {
@@ -53,6 +54,8 @@ void add_bench(CLI::App& app) {
             return;
         }
         CHECK(o->file.empty(), "--file is for bench bpe; %s makes its own tokens", o->work.c_str());
+        CHECK(o->work == "prefill" || o->work == "decode" || o->measure.cache_type == WeightType::f32,
+              "--kv-cache is for bench prefill and decode; %s has no cache", o->work.c_str());
         const auto kernels = open_kernels(*o);
         o->measure.options = o->kernels;
         o->measure.options.dtype = o->dtype;

@@ -37,6 +37,7 @@ nlohmann::ordered_json eval_settings(const EvalOptions& o) {
             {"passages", o.passages},
             {"passages_file", fingerprint(o.passages)},
             {"chat", o.eval.chat},
+            {"kv_cache", weight_format(o.eval.cache_type).name},
             {"max_new_tokens", o.eval.max_new_tokens}};
 }
 
@@ -90,6 +91,7 @@ void add_eval(CLI::App& app) {
     sub->add_option("--cache-mib", o->cache_mib, "most memory of the key/value cache; fewer questions at a time fit it")
         ->check(CLI::Range(1, 1 << 24))
         ->capture_default_str();
+    add_kv_cache(sub, &o->eval.cache_type);
     sub->add_option("--max-new-tokens", o->eval.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->add_option("--limit", o->limit, "first rows of each file only; 0: all")
         ->check(CLI::Range(int64_t{0}, INT64_MAX))

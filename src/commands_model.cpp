@@ -27,6 +27,15 @@ void add_model_options(CLI::App* sub, ModelOptions* o) {
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
 }
 
+void add_kv_cache(CLI::App* sub, WeightType* type) {
+    sub->add_option_function<std::string>(
+           "--kv-cache",
+           [type](const std::string& name) { *type = name == "bf16" ? WeightType::bf16 : WeightType::f32; },
+           "f32, or bf16: keys and values are rounded, in half the memory")
+        ->check(CLI::IsMember({"f32", "bf16"}))
+        ->default_str("f32");
+}
+
 std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train) {
     LoraConfig lora;
     lora.r = 0;
@@ -260,6 +269,7 @@ void add_generate(CLI::App& app) {
     sub->add_option("--max-new-tokens", o->generate.max_new_tokens)
         ->check(CLI::Range(1, 1 << 20))
         ->capture_default_str();
+    add_kv_cache(sub, &o->generate.cache_type);
     sub->add_flag("--chat", o->chat, "put the prompt between the model's own turn markers")->needs(prompt);
     sub->add_flag("--print-ids", o->print_ids, "print ids, not text; an EOS that ends them too");
     sub->add_flag("--ignore-eos", o->ignore_eos, "do not stop at EOS");

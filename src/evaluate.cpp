@@ -113,6 +113,7 @@ std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vec
     generation.max_positions = model.config().max_positions;
     generation.batch_size = config.batch_size;
     generation.cache_bytes = config.cache_bytes;
+    generation.cache_type = config.cache_type;
     generation.eos = bpe.eos();
     generation.stop = [&](const std::vector<int32_t>& generated) { return begins_question(bpe, generated); };
     generation.done = [&](int64_t a, const Generation& g) {

@@ -18,6 +18,7 @@ struct EvalConfig {
     int64_t max_new_tokens = 1024;
     int64_t batch_size = 64;
     int64_t cache_bytes = int64_t{2} << 30; // bound of the key/value cache, see generate.h
+    WeightType cache_type = WeightType::f32; // likewise
     int32_t bos = -1;
     bool chat = false;                      // prompts stand between the model's own turn markers, see chat.h
     std::map<std::string, std::string> fact_sentences; // fact id -> its sentence, where facts are known

@@ -74,11 +74,11 @@ void Decoder::make_room() {
     }
     const ModelConfig& c = model_->config();
     const int64_t position_bytes =
-        2 * c.layers * c.kv_heads * c.head_size * static_cast<int64_t>(sizeof(real)); // a key and a value each layer
+        2 * c.layers * row_bytes(config_->cache_type, c.kv_heads * c.head_size); // a key and a value each layer
     const int64_t fit = std::max<int64_t>(1, config_->cache_bytes / (position_bytes * capacity));
     slots_.resize(
         static_cast<size_t>(std::min({config_->batch_size, static_cast<int64_t>(prompts_->size()), fit})));
-    model_->start_cache(static_cast<int64_t>(slots_.size()), capacity);
+    model_->start_cache(static_cast<int64_t>(slots_.size()), capacity, config_->cache_type);
 }
 
 // Gives `slot` the prompt with what some slot already holds of its beginning; false when it should wait for a prompt

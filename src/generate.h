@@ -29,6 +29,7 @@ struct GenerateConfig {
     int64_t max_positions = 0; // most tokens of prompt and answer together; 0: no bound
     int64_t batch_size = 64;
     int64_t cache_bytes = int64_t{2} << 30; // fewer sequences run at a time where their cache would take more
+    WeightType cache_type = WeightType::f32; // or bf16: twice as many sequences in the same memory
     bool share_prefixes = true;
     int32_t eos = -1; // ends a sequence and is not part of its output; -1: none
     // Asked after each token; true ends the sequence (the published evaluation stops before a new "Question: ").

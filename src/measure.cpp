@@ -141,6 +141,10 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
     }
 }
 
+const char* cache_words(const MeasureConfig& config) {
+    return config.cache_type == WeightType::bf16 ? ", BF16 cache" : "";
+}
+
 void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
     const auto model = open(kernels, folder, Train::nothing, 0);
     Rng rng(3);
@@ -152,9 +156,10 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
     generation.max_new_tokens = 1;
     generation.batch_size = static_cast<int64_t>(prompts.size());
     generation.cache_bytes = INT64_MAX; // all at a time, as asked
+    generation.cache_type = config.cache_type;
     const std::vector<double> runs = time_runs([&] { generate(*model, prompts, generation); }, kRuns);
     print_rate("prefill", config.options.dtype,
-               format("%zu x %lld tokens", prompts.size(), static_cast<long long>(config.seq_len)),
+               format("%zu x %lld tokens%s", prompts.size(), static_cast<long long>(config.seq_len), cache_words(config)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
 }
 
@@ -177,6 +182,7 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
         GenerateConfig generation;
         generation.batch_size = sequences;
         generation.cache_bytes = INT64_MAX; // all at a time, as asked
+        generation.cache_type = config.cache_type;
         generation.max_new_tokens = 1;
         const double prefill = time_runs([&] { generate(*model, prompts, generation); }, kRuns).front();
         generation.max_new_tokens = config.new_tokens + 1;
@@ -185,8 +191,9 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
             s = std::max(1e-9, s - prefill);
         }
         print_rate("decode", config.options.dtype,
-                   format("%lld sequences, %lld new tokens after %lld", static_cast<long long>(sequences),
-                          static_cast<long long>(config.new_tokens), static_cast<long long>(prompt_length)),
+                   format("%lld sequences, %lld new tokens after %lld%s", static_cast<long long>(sequences),
+                          static_cast<long long>(config.new_tokens), static_cast<long long>(prompt_length),
+                          cache_words(config)),
                    static_cast<double>(sequences * config.new_tokens), runs, json);
         if (!json && sequences == batches.back()) { // its prompt is in it too
             profile.start();

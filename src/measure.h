@@ -13,6 +13,7 @@ struct MeasureConfig {
     int64_t batch_size = 0; // sequences; 0: 4 for training, 1 for prefill, 1, 16 and 64 for decoding
     int64_t seq_len = 512;  // tokens of a training sequence or of a prompt (decode: an eighth of it)
     int64_t new_tokens = 64;
+    WeightType cache_type = WeightType::f32; // of the key/value cache: or bf16
     double labelled = 0.25; // share of the tokens of a training sequence that have a label
     int64_t lora_r = 16;
     bool recompute = false; // see Transformer::recompute

@@ -50,12 +50,12 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     note(p + "k", a.k, {N, NKV, HS});
     note(p + "v", a.v, {N, NKV, HS});
     if (pass.slot != nullptr) {
-        real* keys = cache_->at(p + "keys").data;
-        real* values = cache_->at(p + "values").data;
-        kernels_->scatter_rows(keys, a.k, pass.cache_rows, N, NKV * HS);
-        kernels_->scatter_rows(values, a.v, pass.cache_rows, N, NKV * HS);
-        kernels_->attention_cached(a.att, a.q, keys, values, pass.slot, pass.length, pass.seq, cache_capacity_, NH,
-                                   NKV, HS);
+        uint8_t* keys = cached(l, 0);
+        uint8_t* values = cached(l, 1);
+        kernels_->scatter_rows(keys, cache_type_, a.k, pass.cache_rows, N, NKV * HS);
+        kernels_->scatter_rows(values, cache_type_, a.v, pass.cache_rows, N, NKV * HS);
+        kernels_->attention_cached(a.att, a.q, {keys, cache_type_}, {values, cache_type_}, pass.slot, pass.length,
+                                   pass.seq, cache_capacity_, NH, NKV, HS);
     } else {
         kernels_->attention_forward(a.att, a.lse, a.q, a.k, a.v, pass.seq, NH, NKV, HS);
     }
@@ -220,32 +220,37 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
 
 // ---- generation --------------------------------------------------------------------------------------------------
 
-void Transformer::start_cache(int64_t slots, int64_t capacity) {
+void Transformer::start_cache(int64_t slots, int64_t capacity, WeightType type) {
+    CHECK(type == WeightType::f32 || type == WeightType::bf16, "a cache of %s: it can be of F32 or BF16",
+          weight_format(type).name);
     CHECK(slots * capacity <= INT32_MAX, "a cache of %lld sequences times %lld positions is too large",
           static_cast<long long>(slots), static_cast<long long>(capacity));
-    if (cache_ != nullptr && slots <= cache_slots_ && capacity <= cache_capacity_) {
+    if (type == cache_type_ && slots <= cache_slots_ && capacity <= cache_capacity_) {
         return;
     }
-    cache_.reset();
-    cache_ = std::make_unique<Arena>(*kernels_);
+    cache_type_ = type;
     cache_slots_ = slots;
     cache_capacity_ = capacity;
-    for (int64_t l = 0; l < config_.layers; l++) {
-        const std::string p = format("layers.%lld.", static_cast<long long>(l));
-        cache_->add(p + "keys", {slots, capacity, config_.kv_heads * config_.head_size});
-        cache_->add(p + "values", {slots, capacity, config_.kv_heads * config_.head_size});
-    }
-    cache_->allocate();
+    cache_.reserve(2 * config_.layers * slots * capacity * row_bytes(type, config_.kv_heads * config_.head_size));
+}
+
+// Keys (0) or values (1) of layer l, (slots,capacity,NKV*HS).
+uint8_t* Transformer::cached(int64_t l, int64_t which) {
+    const int64_t position_bytes = row_bytes(cache_type_, config_.kv_heads * config_.head_size);
+    return cache_.data() + (2 * l + which) * cache_slots_ * cache_capacity_ * position_bytes;
 }
 
 void Transformer::copy_cache(int64_t to, int64_t from, int64_t positions) {
     CHECK(to < cache_slots_ && from < cache_slots_ && positions <= cache_capacity_,
           "%lld positions of slot %lld do not fit a cache of %lld slots of %lld", static_cast<long long>(positions),
           static_cast<long long>(from), static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_));
-    for (const Tensor& t : cache_->tensors()) { // (slots,capacity,NKV*HS)
-        const int64_t slot_size = t.shape[1] * t.shape[2];
-        kernels_->copy(t.data + to * slot_size, t.data + from * slot_size,
-                       static_cast<size_t>(positions * t.shape[2]) * sizeof(real));
+    const int64_t position_bytes = row_bytes(cache_type_, config_.kv_heads * config_.head_size);
+    const int64_t slot_bytes = cache_capacity_ * position_bytes;
+    for (int64_t l = 0; l < config_.layers; l++) {
+        for (const int64_t which : {0, 1}) {
+            kernels_->copy(cached(l, which) + to * slot_bytes, cached(l, which) + from * slot_bytes,
+                           static_cast<size_t>(positions * position_bytes));
+        }
     }
 }
 

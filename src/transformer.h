@@ -83,7 +83,8 @@ public:
     std::vector<real> logits(const Batch& batch);
 
     // ---- generation over a key/value cache -----------------------------------------------------------------------
-    void start_cache(int64_t slots, int64_t capacity);
+    // Of F32 or of BF16: keys and values are then rounded when they are written, and the cache is half as large.
+    void start_cache(int64_t slots, int64_t capacity, WeightType type = WeightType::f32);
     // The first `positions` keys and values of slot `from` also in slot `to`, for prompts that begin alike.
     void copy_cache(int64_t to, int64_t from, int64_t positions);
     // Feeds the batch, whose sequence s continues slot[s] and then fills length[s] positions there; returns the greedy
@@ -111,6 +112,7 @@ private:
     void block_backward(int64_t l, const Pass& pass);
     double score(const Pass& pass, real* losses, double scale);
     void grow_rope_table(int64_t positions);
+    uint8_t* cached(int64_t l, int64_t which);
     void note(const std::string& name, const real* data, const std::vector<int64_t>& shape) const;
 
     Kernels* kernels_;
@@ -145,7 +147,8 @@ private:
     Buffer<uint8_t> packed_; // the frozen weights once more, where pack_weights() made them
     bool weights_are_packed_ = false;
 
-    std::unique_ptr<Arena> cache_; // keys and values of each layer, (slots,capacity,NKV*HS)
+    Buffer<uint8_t> cache_; // (L,2,slots,capacity,NKV*HS) of cache_type_: keys and values of each layer
+    WeightType cache_type_ = WeightType::f32;
     int64_t cache_slots_ = 0, cache_capacity_ = 0;
 };
 

@@ -113,6 +113,9 @@ expect 1 "missing.txt" "a missing text is named" "$skintern" bench bpe --file "$
 : > "$work/empty.txt"
 expect 1 "empty.txt is empty" "an empty text is refused" "$skintern" bench bpe --file "$work/empty.txt"
 expect 1 "--file is for bench bpe" "no other bench takes a text" "$skintern" bench decode --file "$work/numbers.txt"
+expect 2 "kv-cache" "an unknown type of the key/value cache is a usage error" \
+    "$skintern" generate --model data/base --prompt x --kv-cache q8
+expect 1 "training has no cache" "training has no cache to choose" "$skintern" bench train --kv-cache bf16
 expect 1 "no chat format" "chat with a model that has no turn markers" \
     "$skintern" tokenize --model data/base --text x --chat
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5

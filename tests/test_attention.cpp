@@ -1,5 +1,8 @@
 // test_attention.cpp — attention of every fast backend against the textbook loops, and what must hold of it by itself.
 // Tolerances: kernel_backends.h.
+#include <array>
+
+#include "dequantize.h"
 #include "kernel_backends.h"
 
 using namespace skintern;
@@ -263,52 +266,90 @@ TEST_CASE("attention is causal: later rows and other sequences change no bit of 
     }
 }
 
-TEST_CASE("attention_cached over a prefix fed in pieces is attention_forward", "[kernels]") {
-    const int64_t slots = 3, capacity = 181;
+// ---- key/value cache --------------------------------------------------------------------------------------
+
+namespace {
+
+constexpr int64_t kSlots = 3, kCapacity = 181;
+
+// attention_cached of two sequences that are fed in pieces, in the order of the rows of `c`.
+Vector run_cached(Kernels& kernels, const AttentionCase& c, const AttentionInput& x, WeightType type) {
     const std::vector<int32_t> slot = {2, 0}; // slot 1 is never used
     const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {168, 0}, {1, 1}};
-    for (AttentionCase c : {AttentionCase{{178, 11}, 1, 1, 1}, {{178, 11}, 3, 1, 5}, {{178, 11}, 6, 2, 64}}) {
-        INFO(c.text());
-        const AttentionInput x(c, Rng(10, "cached"));
-        const std::vector<int64_t> start = Packed::offsets(c.lengths);
-        const Op op = [&](Kernels& kernels) -> Outputs {
-            // What is not in the cache yet must not be read: it is NaN.
-            Reals k_cache(kernels, nans(slots * capacity * c.NKV * c.HS));
-            Reals v_cache(kernels, nans(slots * capacity * c.NKV * c.HS));
-            Ints slot_(kernels, slot);
-            std::vector<int32_t> length = {0, 0};
-            Outputs out(2); // of each sequence
-            for (const std::vector<int64_t>& n : pieces) {
-                Vector q, k, v;
-                std::vector<int32_t> rows;
-                for (size_t s = 0; s < 2; s++) {
-                    const AttentionInput piece = x.rows(c, start[s] + length[s], start[s] + length[s] + n[s]);
-                    q.insert(q.end(), piece.q.begin(), piece.q.end());
-                    k.insert(k.end(), piece.k.begin(), piece.k.end());
-                    v.insert(v.end(), piece.v.begin(), piece.v.end());
-                    for (int64_t i = 0; i < n[s]; i++) {
-                        rows.push_back(int32_t(slot[s] * capacity + length[s]++));
-                    }
-                }
-                Reals q_(kernels, q), k_(kernels, k), v_(kernels, v), out_(kernels, nans(q.size()));
-                Ints rows_(kernels, rows), length_(kernels, length);
-                Packed packed(kernels, n);
-                kernels.scatter_rows(k_cache.data(), k_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
-                kernels.scatter_rows(v_cache.data(), v_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
-                kernels.attention_cached(out_.data(), q_.data(), k_cache.data(), v_cache.data(), slot_.data(),
-                                         length_.data(), packed.seq, capacity, c.NH, c.NKV, c.HS);
-                const Vector got = out_.read();
-                out[0].insert(out[0].end(), got.begin(), got.begin() + n[0] * c.NH * c.HS);
-                out[1].insert(out[1].end(), got.begin() + n[0] * c.NH * c.HS, got.end());
+    const std::vector<int64_t> start = Packed::offsets(c.lengths);
+    // What is not in the cache yet must not be read: it is NaN, which takes 0xffff in either type.
+    const size_t numbers = kSlots * kCapacity * c.NKV * c.HS * (type == WeightType::f32 ? 2 : 1);
+    Buffer<uint16_t> k_cache(kernels, std::vector<uint16_t>(numbers, 0xffff));
+    Buffer<uint16_t> v_cache(kernels, std::vector<uint16_t>(numbers, 0xffff));
+    Ints slot_(kernels, slot);
+    std::vector<int32_t> length = {0, 0};
+    Outputs out(2); // of each sequence
+    for (const std::vector<int64_t>& n : pieces) {
+        Vector q, k, v;
+        std::vector<int32_t> rows;
+        for (size_t s = 0; s < 2; s++) {
+            const AttentionInput piece = x.rows(c, start[s] + length[s], start[s] + length[s] + n[s]);
+            q.insert(q.end(), piece.q.begin(), piece.q.end());
+            k.insert(k.end(), piece.k.begin(), piece.k.end());
+            v.insert(v.end(), piece.v.begin(), piece.v.end());
+            for (int64_t i = 0; i < n[s]; i++) {
+                rows.push_back(int32_t(slot[s] * kCapacity + length[s]++));
             }
-            out[0].insert(out[0].end(), out[1].begin(), out[1].end());
-            return {out[0]};
-        };
+        }
+        Reals q_(kernels, q), k_(kernels, k), v_(kernels, v), out_(kernels, nans(q.size()));
+        Ints rows_(kernels, rows), length_(kernels, length);
+        Packed packed(kernels, n);
+        kernels.scatter_rows(k_cache.data(), type, k_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
+        kernels.scatter_rows(v_cache.data(), type, v_.data(), rows_.data(), rows.size(), c.NKV * c.HS);
+        kernels.attention_cached(out_.data(), q_.data(), {k_cache.data(), type}, {v_cache.data(), type}, slot_.data(),
+                                 length_.data(), packed.seq, kCapacity, c.NH, c.NKV, c.HS);
+        const Vector got = out_.read();
+        out[0].insert(out[0].end(), got.begin(), got.begin() + n[0] * c.NH * c.HS);
+        out[1].insert(out[1].end(), got.begin() + n[0] * c.NH * c.HS, got.end());
+    }
+    out[0].insert(out[0].end(), out[1].begin(), out[1].end());
+    return out[0];
+}
+
+} // namespace
+
+TEST_CASE("attention_cached over a prefix fed in pieces is attention_forward", "[kernels]") {
+    // With a cache of BF16 it is that of rounded keys and values: literally the same numbers, so the tolerance of F32.
+    for (const auto& [NH, NKV, HS] : std::vector<std::array<int64_t, 3>>{
+             {1, 1, 1}, {3, 1, 5}, {4, 2, 3}, {5, 1, 17}, {5, 5, 32}, {6, 2, 64}}) {
+        const AttentionCase c = {{178, 11}, NH, NKV, HS};
+        const AttentionInput x(c, Rng(10, "cached"));
         const real tolerance = real((probability_roundings(c) + double(c.longest())) * kU);
-        require_like_reference(op, {{tolerance}});
-        for_each_backend([&](Kernels& kernels) {
-            REQUIRE(mismatch(op(kernels)[0], run_attention(kernels, c, x)[0], {2 * tolerance}) == "");
-        });
+        for (const WeightType type : {WeightType::f32, WeightType::bf16}) {
+            INFO(c.text() << ", cache " << weight_format(type).name);
+            const Op op = [&](Kernels& kernels) -> Outputs { return {run_cached(kernels, c, x, type)}; };
+            AttentionInput seen = x;
+            for (Vector* numbers : {&seen.k, &seen.v}) {
+                for (real& number : *numbers) {
+                    number = type == WeightType::bf16 ? round_to_bf16(number) : number;
+                }
+            }
+            require_like_reference(op, {{tolerance}});
+            for_each_backend([&](Kernels& kernels) {
+                REQUIRE(mismatch(op(kernels)[0], run_attention(kernels, c, seen)[0], {2 * tolerance}) == "");
+            });
+        }
+    }
+}
+
+TEST_CASE("attention_cached of dtype bf16 rounds nothing of a cache of BF16 again", "[kernels]") {
+    // The packed keys and values are the same words, whether they are rounded on the way into the cache or out of it.
+    const AttentionCase c = {{178, 11}, 6, 2, 21};
+    const AttentionInput x(c, Rng(15, "rounded once"));
+    AttentionInput rounded = x;
+    for (Vector* numbers : {&rounded.k, &rounded.v}) {
+        std::transform(numbers->begin(), numbers->end(), numbers->begin(), round_to_bf16);
+    }
+    for (const Backend& backend : bf16_backends()) {
+        INFO(backend.label);
+        const Vector got = run_cached(*backend.one, c, x, WeightType::bf16);
+        REQUIRE(same_bits(got, run_cached(*backend.one, c, rounded, WeightType::f32)));
+        REQUIRE(same_bits(got, run_cached(*backend.two, c, x, WeightType::bf16)));
     }
 }
 

@@ -350,12 +350,30 @@ TEST_CASE("gather, scatter and scatter_add move rows exactly", "[kernels]") {
                 Reals table_(kernels, table), inp_(kernels, inp);
                 Ints repeated_(kernels, repeated), different_(kernels, different);
                 kernels.gather_rows(gathered.data(), table_.data(), repeated_.data(), M, C);
-                kernels.scatter_rows(scattered.data(), inp_.data(), different_.data(), M, C);
+                kernels.scatter_rows(scattered.data(), WeightType::f32, inp_.data(), different_.data(), M, C);
                 kernels.scatter_add_rows(added.data(), inp_.data(), repeated_.data(), M, C);
                 return {gathered.read(), scattered.read(), added.read()};
             },
             {{0}, {0}, {0}}); // copies, and sums in the order of m
     }
+}
+
+TEST_CASE("scatter into a table of BF16 rounds to the nearest, and to the even of two", "[kernels]") {
+    // 257 lies between 256 and 258, 259 between 258 and 260; 2^-130 is no normal number and becomes 0.
+    const Vector inp = {1, 257, 259, real(256.99), real(257.01), -257, real(0x1p-130), INFINITY, 0, kNan};
+    const std::vector<uint16_t> expected = {0x3f80, 0x4380, 0x4382, 0x4380, 0x4381, 0xc380, 0, 0x7f80, 0};
+    for_each_backend([&](Kernels& kernels) {
+        Buffer<uint16_t> table(kernels, std::vector<uint16_t>(30, 7));
+        Reals inp_(kernels, inp);
+        Ints rows(kernels, {1});
+        kernels.scatter_rows(table.data(), WeightType::bf16, inp_.data(), rows.data(), 1, 10);
+        const std::vector<uint16_t> got = table.read();
+        REQUIRE(std::vector<uint16_t>(got.begin() + 10, got.begin() + 19) == expected);
+        REQUIRE(((got[19] & 0x7f80) == 0x7f80 && (got[19] & 0x7f) != 0)); // NaN stays NaN
+        for (size_t i = 0; i < 10; i++) { // and no other row is touched
+            REQUIRE((got[i] == 7 && got[20 + i] == 7));
+        }
+    });
 }
 
 // ---- normalisation, rotation, activation ------------------------------------------------------------------
@@ -659,7 +677,8 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
         kernels.bias_forward(e, weight.data(), 0, 3);
         kernels.bias_backward(sums.data(), e, 0, 3);
         kernels.gather_rows(e, weight.data(), no_ints.data(), 0, 3);
-        kernels.scatter_rows(sums.data(), e, no_ints.data(), 0, 3);
+        kernels.scatter_rows(sums.data(), WeightType::f32, e, no_ints.data(), 0, 3);
+        kernels.scatter_rows(sums.data(), WeightType::bf16, e, no_ints.data(), 0, 3);
         kernels.scatter_add_rows(sums.data(), e, no_ints.data(), 0, 3);
         kernels.rmsnorm_forward(e, e, e, weight.data(), 0, 3, 0);
         kernels.rmsnorm_backward(e, sums.data(), e, e, weight.data(), e, 0, 3);
@@ -671,6 +690,8 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
             kernels.attention_backward(e, e, e, e, e, e, e, e, e, seq, 4, 2, 3);
             Ints slot(kernels, {0, 0}), length(kernels, {0, 0});
             kernels.attention_cached(e, e, e, e, slot.data(), length.data(), seq, 3, 4, 2, 3);
+            const Matrix halves(e, WeightType::bf16);
+            kernels.attention_cached(e, e, halves, halves, slot.data(), length.data(), seq, 3, 4, 2, 3);
         }
         kernels.cross_entropy(e, e, no_ints.data(), 0, 3, 1);
         kernels.argmax_rows(no_ints.data(), e, 0, 3);

@@ -308,6 +308,86 @@ TEST_CASE("a cache that may take little runs fewer sequences at a time, with the
     }
 }
 
+TEST_CASE("a cache of BF16 gives the tokens of the reference with one, with and without shared beginnings", "[model]") {
+    Rng rng(16);
+    const std::vector<int32_t> instruction = random_ids(rng, 24);
+    std::vector<std::vector<int32_t>> prompts;
+    for (const int64_t n : {5, 1, 9, 30, 3}) {
+        prompts.push_back(instruction);
+        const std::vector<int32_t> question = random_ids(rng, n);
+        prompts.back().insert(prompts.back().end(), question.begin(), question.end());
+    }
+    std::vector<Generation> expected;
+    for (const char* device : {"reference", "cpu"}) {
+        KernelOptions options;
+        options.device = device;
+        const auto kernels = make_kernels(options);
+        const auto model = make_model(*kernels, Train::nothing);
+        for (const bool share : {false, true}) {
+            INFO(device << (share ? ", shared" : ""));
+            GenerateConfig config;
+            config.max_new_tokens = 12;
+            config.batch_size = 3;
+            config.cache_type = WeightType::bf16;
+            config.share_prefixes = share;
+            const std::vector<Generation> got = generate(*model, prompts, config);
+            expected = expected.empty() ? got : expected;
+            for (size_t i = 0; i < prompts.size(); i++) {
+                REQUIRE(got[i].ids == expected[i].ids);
+            }
+        }
+    }
+}
+
+TEST_CASE("a cache of BF16 runs twice as many sequences in the same memory", "[model]") {
+    const auto inner = make_kernels({});
+    int64_t passes = 0;
+    ObservedKernels kernels(*inner, [&](const ObservedOp& op) { passes += std::string(op.name) == "argmax_rows"; });
+    const auto model = make_model(kernels, Train::nothing);
+    Rng rng(9);
+    std::vector<std::vector<int32_t>> prompts;
+    for (int i = 0; i < 8; i++) {
+        prompts.push_back(random_ids(rng, 10));
+    }
+    GenerateConfig config;
+    config.max_new_tokens = 6;
+    config.cache_bytes = 2 * 16 * (2 * 2 * 16 * static_cast<int64_t>(sizeof(float))); // two sequences in F32, see above
+    for (const WeightType type : {WeightType::f32, WeightType::bf16}) {
+        config.cache_type = type;
+        passes = 0;
+        generate(*model, prompts, config);
+        REQUIRE(passes == (type == WeightType::f32 ? 4 * 6 : 2 * 6));
+    }
+}
+
+TEST_CASE("one model generates with a cache of F32, of BF16 and of F32 again", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto model = make_model(*kernels, Train::nothing);
+    Rng rng(17);
+    const std::vector<int32_t> prompt = random_ids(rng, 20);
+    std::vector<std::vector<real>> attention; // of the first layer, whose q, k and v are the same in all three
+    model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
+        if (name == "layers.0.attention") {
+            attention.push_back(download(*kernels, data, shape[0] * shape[1] * shape[2]));
+        }
+    });
+    for (const WeightType type : {WeightType::f32, WeightType::bf16, WeightType::f32}) {
+        GenerateConfig config;
+        config.max_new_tokens = 1;
+        config.cache_type = type;
+        generate(*model, {prompt}, config);
+    }
+    double largest = 0, difference = 0;
+    for (size_t i = 0; i < attention[0].size(); i++) {
+        largest = std::max(largest, std::fabs(static_cast<double>(attention[0][i])));
+        difference = std::max(difference, std::fabs(static_cast<double>(attention[0][i] - attention[1][i])));
+    }
+    REQUIRE(difference > 0);
+    REQUIRE(difference < 0.1 * largest); // scores of some tens are off by 2^-9 of themselves, p by exp of that
+    REQUIRE(attention[2] == attention[0]);
+    REQUIRE_THROWS_WITH(model->start_cache(1, 1, WeightType::q8_0), "a cache of Q8_0: it can be of F32 or BF16");
+}
+
 TEST_CASE("an answer ends where the model's positions end, whatever stands beside it", "[model]") {
     const auto kernels = make_kernels({});
     const auto model = make_model(*kernels, Train::nothing);
