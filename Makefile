@@ -1,6 +1,6 @@
 # skintern — `make` builds ./skintern; `make help` lists the rest.
 #
-# Optional features are found by compiling a probe and told in one line each; switch one off with OPENMP=0, OPENBLAS=0.
+# Optional features are found by compiling a probe and told in one line each; switch one off with OPENMP=0, OPENBLAS=0, AMX=0.
 
 CXX      ?= g++
 BUILD    ?= build
@@ -66,6 +66,15 @@ else
   $(info OpenBLAS  not used: no --matmul openblas (apt-get install libopenblas-openmp-dev))
 endif
 
+ifndef AMX
+AMX := $(call probe,$(HASH)include <immintrin.h>,-mavx512bf16 -mamx-tile -mamx-bf16)
+endif
+ifeq ($(AMX),1)
+  $(info BF16      found: AVX-512 BF16 and AMX, where the processor has them)
+else
+  $(info BF16      not used: AVX-512 BF16 and AMX (they need GCC 11 or Clang 12 on x86))
+endif
+
 $(info CUDA      not used: this version has no CUDA backend)
 endif
 
@@ -80,9 +89,6 @@ ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
   ISA_avx2   := -mavx2 -mfma -mf16c
   ISA_avx512 := -mavx512f -mavx512vl -mavx512dq -mavx512bw -mavx2 -mfma -mf16c
   DEFINES    += -DSKINTERN_X86_ISAS
-ifndef AMX
-AMX := $(call probe,$(HASH)include <immintrin.h>,-mavx512bf16 -mamx-tile -mamx-bf16)
-endif
 ifeq ($(AMX),1)
   ISAS           += avx512bf16 amx
   ISA_avx512bf16 := $(ISA_avx512) -mavx512bf16 -mavx512vnni
