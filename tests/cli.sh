@@ -44,7 +44,9 @@ expect 1 "similiar" "an unknown source of examples is named" "$skintern" --dry-r
 expect 1 "no method \"magic\"" "an unknown method is named" "$skintern" --methods magic --out "$work/m"
 expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling --out "$work/d"
 expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu
-expect 1 "bf16" "an unknown dtype is named" "$skintern" check --dtype bf16
+expect 1 "unknown dtype 'f64'" "an unknown dtype is named" "$skintern" check --dtype f64
+expect 0 "in BF16" "BF16 products agree with the reference" "$skintern" check --dtype bf16
+expect 1 "unknown activations 'q2'" "unknown activations are named" "$skintern" check --activations q2
 expect 1 "/proc/nowhere" "an output folder that cannot be made is named" "$skintern" data --out /proc/nowhere
 expect 1 "missing: is no model" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
 expect 0 "LlamaForCausalLM" "inspect tells the model of a folder" "$skintern" inspect data/base
@@ -115,7 +117,7 @@ expect 1 "empty.txt is empty" "an empty text is refused" "$skintern" bench bpe -
 expect 1 "--file is for bench bpe" "no other bench takes a text" "$skintern" bench decode --file "$work/numbers.txt"
 expect 2 "kv-cache" "an unknown type of the key/value cache is a usage error" \
     "$skintern" generate --model data/base --prompt x --kv-cache q8
-expect 1 "training has no cache" "training has no cache to choose" "$skintern" bench train --kv-cache bf16
+expect 1 "train has no cache" "training has no cache to choose" "$skintern" bench train --kv-cache bf16
 expect 1 "no chat format" "chat with a model that has no turn markers" \
     "$skintern" tokenize --model data/base --text x --chat
 expect 0 "" "a greedy continuation" "$skintern" generate --model data/base --prompt "The price" --max-new-tokens 5
