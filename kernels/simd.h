@@ -10,7 +10,7 @@
 #pragma once
 
 #ifndef SKINTERN_ISA
-#error "simd.h is for files compiled once per instruction set: give -DSKINTERN_ISA=portable, avx2 or avx512"
+#error "simd.h is for files compiled once per instruction set: give -DSKINTERN_ISA=portable, avx2, ..."
 #endif
 
 #include <cmath>
