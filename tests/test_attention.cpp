@@ -278,9 +278,9 @@ Vector run_cached(Kernels& kernels, const AttentionCase& c, const AttentionInput
     const std::vector<std::vector<int64_t>> pieces = {{7, 3}, {1, 5}, {0, 1}, {1, 1}, {168, 0}, {1, 1}};
     const std::vector<int64_t> start = Packed::offsets(c.lengths);
     // What is not in the cache yet must not be read: it is NaN, which takes 0xffff in either type.
-    const size_t numbers = kSlots * kCapacity * c.NKV * c.HS * (type == WeightType::f32 ? 2 : 1);
-    Buffer<uint16_t> k_cache(kernels, std::vector<uint16_t>(numbers, 0xffff));
-    Buffer<uint16_t> v_cache(kernels, std::vector<uint16_t>(numbers, 0xffff));
+    const int64_t bytes = row_bytes(type, kSlots * kCapacity * c.NKV * c.HS);
+    const std::vector<uint32_t> nothing(static_cast<size_t>(bytes + 3) / 4, 0xffffffff); // aligned as floats are
+    Buffer<uint32_t> k_cache(kernels, nothing), v_cache(kernels, nothing);
     Ints slot_(kernels, slot);
     std::vector<int32_t> length = {0, 0};
     Outputs out(2); // of each sequence
