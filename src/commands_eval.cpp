@@ -27,18 +27,27 @@ struct EvalOptions : ModelOptions {
 
 // What decides a row: an evaluation is only resumed with the same.
 nlohmann::ordered_json eval_settings(const EvalOptions& o) {
-    return {{"model", o.model},
-            {"model_files", fingerprint(o.model)},
-            {"adapter", o.adapter},
-            {"adapter_files", fingerprint(o.adapter)},
-            {"method", o.method},
-            {"templates", o.templates},
-            {"templates_file", fingerprint(o.templates)},
-            {"passages", o.passages},
-            {"passages_file", fingerprint(o.passages)},
-            {"chat", o.eval.chat},
-            {"kv_cache", weight_format(o.eval.cache_type).name},
-            {"max_new_tokens", o.eval.max_new_tokens}};
+    nlohmann::ordered_json settings = {{"model", o.model},
+                                       {"model_files", fingerprint(o.model)},
+                                       {"adapter", o.adapter},
+                                       {"adapter_files", fingerprint(o.adapter)},
+                                       {"method", o.method},
+                                       {"templates", o.templates},
+                                       {"templates_file", fingerprint(o.templates)},
+                                       {"passages", o.passages},
+                                       {"passages_file", fingerprint(o.passages)},
+                                       {"chat", o.eval.chat},
+                                       {"max_new_tokens", o.eval.max_new_tokens}};
+    // Rounding is named where there is some, so that evaluations of before there was a choice are resumed.
+    const auto name_rounding = [&](const char* name, const std::string& type) {
+        if (type != "f32") {
+            settings[name] = type;
+        }
+    };
+    name_rounding("dtype", o.dtype);
+    name_rounding("activations", o.kernels.activations);
+    name_rounding("kv_cache", o.eval.cache_type == WeightType::f32 ? "f32" : "bf16");
+    return settings;
 }
 
 void run_eval(EvalOptions& o) {

@@ -218,6 +218,10 @@ if cmp "$work/ref.jsonl" "$work/cut.jsonl" >> "$work/err" && grep -q "4 of 11 qu
 else
     not_ok "an evaluation cut in the middle of a row is resumed to the same file"
 fi
+for rounded in "--kv-cache bf16" "--dtype bf16"; do
+    expect 1 "settings" "an evaluation is not resumed with other rounding: $rounded" \
+        $ask --device reference --out "$work/ref.jsonl" --resume $rounded
+done
 # Killed twice, once it has three rows and once it has six.
 resume=""
 for rows in 3 6; do
