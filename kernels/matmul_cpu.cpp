@@ -18,8 +18,7 @@
 // Layers of few rows go another way: few_rows_cpu.cpp.
 //
 // Cost: M N K multiply-adds and at most (M + N) K copies, M K again for each kBlockPanels of b. Scratch: two blocks of b
-// of at most kBlockPanels panels, and
-// kTaskRows rows of a block of a in each thread.
+// of at most kBlockPanels panels, and kTaskRows rows of a block of a in each thread.
 #include "cpu.h"
 #include "micro_kernel.h"
 
