@@ -47,9 +47,10 @@ void score_keys(float* score,   // (G,n), rows ld apart
                 }
             }
         }
-        for (int t = 0; t < kTogether && j + t < n; t++) {
-            for (int g = 0; g < G; g++) {
-                score[g * ld + j + t] = sum_lanes(sum[t][g]) * scale;
+        for (int g = 0; g < G; g++) {
+            const vec4 score_g = sum_lanes_of(sum[0][g], sum[1][g], sum[2][g], sum[3][g]) * scale;
+            for (int t = 0; t < kTogether && j + t < n; t++) {
+                score[g * ld + j + t] = score_g[t];
             }
         }
     }

@@ -265,6 +265,23 @@ inline float max_lanes(vec v) {
 }
 #endif
 
+// {sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d)}, to the bit: the same halves are added, of two vectors at once.
+inline vec4 sum_lanes_of(vec a, vec b, vec c, vec d) {
+#if defined(__AVX512F__)
+    const vec ab = __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                   __builtin_shufflevector(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    const vec cd = __builtin_shufflevector(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23) +
+                   __builtin_shufflevector(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+    vec sum = __builtin_shufflevector(ab, cd, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27) +
+              __builtin_shufflevector(ab, cd, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+    sum += __builtin_shufflevector(sum, sum, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+    sum += __builtin_shufflevector(sum, sum, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+    return __builtin_shufflevector(sum, sum, 0, 4, 8, 12);
+#else
+    return vec4{sum_lanes(a), sum_lanes(b), sum_lanes(c), sum_lanes(d)};
+#endif
+}
+
 // p * 2^n for 1/2 < p < 2, where bits 0..8 of `shifted` hold the integer n modulo 512; correct also where the result is
 // denormal or overflows.
 inline vec scale_by_power(vec p, [[maybe_unused]] vec n, [[maybe_unused]] vec shifted) {
