@@ -172,13 +172,18 @@ inline vec min_of(vec a, vec b) {
 
 #endif
 
-// kLanes BF16, each the upper half of a float.
+// kLanes BF16, each the upper half of a float. (Of a conversion between vector types GCC makes four instructions.)
 inline vec widen_bf16(const void* p) {
+#if defined(__AVX512F__)
+    return (vec)((ivec)_mm512_maskz_cvtepu16_epi32(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(p))) << 16);
+#elif defined(__AVX2__)
+    return (vec)((ivec)_mm256_cvtepu16_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p))) << 16);
+#else
     typedef uint16_t halves __attribute__((vector_size(kLanes * 2)));
-    typedef uint32_t uvec __attribute__((vector_size(kLanes * 4)));
     halves h;
     __builtin_memcpy(&h, p, sizeof h);
-    return (vec)(__builtin_convertvector(h, uvec) << 16);
+    return (vec)(__builtin_convertvector(h, ivec) << 16);
+#endif
 }
 
 // What lies in memory as uint16_t is BF16 and is widened as it is loaded, which is exact.
