@@ -132,6 +132,7 @@ public:
     using CpuMemory::CpuMemory;
 
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override;
+    WeightType operand_type() const override { return bf16_ ? WeightType::bf16 : WeightType::f32; }
     size_t packed_bytes(int64_t N, int64_t K) const override;
     void pack(void* packed, Matrix b, int64_t N, int64_t K) override;
 
@@ -141,14 +142,14 @@ public:
     void scatter_rows(void* table, WeightType type, const float* inp, const int32_t* rows, int64_t M,
                       int64_t C) override;
     void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
-    void rmsnorm_forward(float* out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
+    void rmsnorm_forward(MatrixOut out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
                          float eps) override;
     void rmsnorm_backward(float* dinp, float* dweight, const float* dout, const float* inp,
                           const float* weight, const float* rstd, int64_t N, int64_t C) override;
     void rope(float* x, const float* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
               bool inverse) override;
-    void swiglu_forward(float* out, const float* gate, const float* up, int64_t n) override;
-    void swiglu_backward(float* dgate, float* dup, const float* dout, const float* gate, const float* up,
+    void swiglu_forward(MatrixOut out, const float* gate, const float* up, int64_t n) override;
+    void swiglu_backward(MatrixOut dgate, MatrixOut dup, const float* dout, const float* gate, const float* up,
                          int64_t n) override;
     void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V,
                        float scale) override;

@@ -88,7 +88,7 @@ inline void add_dots_of_blocks(vec (&sum)[ROWS][COLUMNS], const float* a, // (RO
 // `rounded`: the rows of a in 8 bits, or nullptr.
 template <int ROWS, int COLUMNS>
 inline void add_term(vec (&sum)[ROWS][COLUMNS], const Term& term, const float* rounded, int64_t m, int64_t n) {
-    const float* a = term.a + m * term.K;
+    const float* a = term.a.numbers() + m * term.K;
     const int64_t row_size = row_bytes(term.b.type, term.K);
     const uint8_t* b = static_cast<const uint8_t*>(term.b.data) + n * row_size;
     if (rounded != nullptr) {
@@ -159,12 +159,12 @@ struct RoundedRows {
                 }
                 const float* known = nullptr;
                 for (int64_t q = 0; q < p && known == nullptr; q++) {
-                    known = list[q].terms[0].a == term.a ? rows[q][0] : nullptr;
+                    known = list[q].terms[0].a.data == term.a.data ? rows[q][0] : nullptr;
                 }
                 if (known == nullptr) {
                     known = scratch + floats;
                     for (int64_t m = 0; m < M; m++) {
-                        quantise_row(scratch + floats + m * q8_row_floats(term.K), term.a + m * term.K, term.K);
+                        quantise_row(scratch + floats + m * q8_row_floats(term.K), term.a.numbers() + m * term.K, term.K);
                     }
                     floats += M * q8_row_floats(term.K);
                 }
@@ -180,7 +180,7 @@ void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
     for (int64_t p = 1; p < count; p++) {
         for (int64_t q = 0; q < p; q++) {
             for (int64_t t = 0; t < list[p].term_count; t++) {
-                if (list[p].terms[t].a == list[q].out) { // the earlier ones first
+                if (list[p].terms[t].a.data == list[q].out) { // the earlier ones first
                     few_rows(list, p, M);
                     few_rows(list + p, count - p, M);
                     return;

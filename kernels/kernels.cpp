@@ -5,7 +5,7 @@ namespace skintern {
 
 Kernels::~Kernels() = default;
 
-void Kernels::matmul(Layout layout, real* out, const real* a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
+void Kernels::matmul(Layout layout, real* out, Matrix a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
                      bool accumulate) {
     Product product;
     product.out = out;

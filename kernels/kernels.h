@@ -20,6 +20,8 @@
 // - With dtype bf16 the operands of a product are rounded to BF16 (to nearest, ties to even) and their products are summed
 //   in F32: matmul, and q k^T, p v and what leads back through them in attention. Everything else, and layers of at most
 //   kFewRows rows (nt; new rows of a sequence in attention), stays F32: there nothing is won by rounding.
+// - What is read by such products alone may therefore lie in memory as BF16 (operand_type()), with the same results to
+//   the last bit and half the traffic: a Matrix that is read, a MatrixOut that is written.
 #pragma once
 
 #include <cstddef>
@@ -49,7 +51,7 @@ enum class Layout {
 
 // One term of a sum of products. Matrices are as the layout says, with this K.
 struct Term {
-    const real* a;
+    Matrix a; // f32 or bf16
     Matrix b;
     int64_t K;
 };
@@ -65,7 +67,7 @@ struct Product {
     Term terms[kMaxTerms] = {};
     int64_t term_count = 0;
 
-    void add(const real* a, Matrix b, int64_t K) { terms[term_count++] = {a, b, K}; }
+    void add(Matrix a, Matrix b, int64_t K) { terms[term_count++] = {a, b, K}; }
 };
 
 // Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2). `step` counts from 1.
@@ -105,13 +107,17 @@ public:
     // earlier product: a layer with its adapter is low = s x A^T, out = [x, low] [W, B]^T. Nothing else overlaps an out.
     // In nt and nn, b may be a weight of any type: its numbers are those of dequantize.h, everything else is as if it were
     // of real numbers, to the last bit.
+    // Every a, and b in tn, may be f32 or bf16.
     virtual void products(Layout layout, const Product* list, int64_t count, int64_t M) = 0;
+
+    // bf16 with dtype bf16: the type in which an operand may be kept that products round anyway. Else f32.
+    virtual WeightType operand_type() const = 0;
 
     // One product of one term: out = alpha a b, or with accumulate out += alpha a b.
     void matmul(Layout layout,
-                real* out,     // (M,N)
-                const real* a, // (M,K), or (K,M) for tn
-                Matrix b,      // (N,K) for nt, else (K,N)
+                real* out, // (M,N)
+                Matrix a,  // (M,K), or (K,M) for tn
+                Matrix b,  // (N,K) for nt, else (K,N)
                 int64_t M, int64_t N, int64_t K, real alpha, bool accumulate);
 
     // A frozen weight read in nt may be packed once, as its products read it: `bytes` is what that takes (0: this backend
@@ -156,7 +162,7 @@ public:
 
     // RMSNorm (Zhang & Sennrich 2019): out[n,c] = weight[c] * inp[n,c] * rstd[n],
     // rstd[n] = 1 / sqrt(mean_c inp[n,c]^2 + eps)
-    virtual void rmsnorm_forward(real* out,          // (N,C) =
+    virtual void rmsnorm_forward(MatrixOut out,      // (N,C) =
                                  real* rstd,         // (N) =
                                  const real* inp,    // (N,C)
                                  const real* weight, // (C)
@@ -180,12 +186,12 @@ public:
                       int64_t N, int64_t NH, int64_t HS, bool inverse) = 0;
 
     // SwiGLU (Shazeer 2020): out = silu(gate) * up, silu(x) = x / (1 + exp(-x))
-    virtual void swiglu_forward(real* out,        // (n) =
+    virtual void swiglu_forward(MatrixOut out,    // (n) =
                                 const real* gate, // (n)
                                 const real* up,   // (n)
                                 int64_t n) = 0;
-    virtual void swiglu_backward(real* dgate,      // (n) =, may be the memory of gate
-                                 real* dup,        // (n) =, may be the memory of up
+    virtual void swiglu_backward(MatrixOut dgate,  // (n) =, f32 may be the memory of gate
+                                 MatrixOut dup,    // (n) =, f32 may be the memory of up
                                  const real* dout, // (n)
                                  const real* gate, // (n)
                                  const real* up,   // (n)

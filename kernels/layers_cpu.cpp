@@ -39,6 +39,15 @@ void add_chunks(float* out, const float* partial, int64_t chunks, int64_t C) {
     }
 }
 
+// kLanes numbers of out from i on, or the `left` that there are.
+void put(MatrixOut out, int64_t i, vec x, int64_t left) {
+    if (out.type == WeightType::bf16) {
+        store_upto(static_cast<uint16_t*>(out.data) + i, x, left);
+    } else {
+        store_upto(static_cast<float*>(out.data) + i, x, left);
+    }
+}
+
 vec sigmoid(vec x) {
     return 1.0f / (1.0f + exp(-x));
 }
@@ -119,7 +128,7 @@ void CpuKernels::scatter_add_rows(float* table,        // (any,C) +=
 
 // ---- normalisation ---------------------------------------------------------------------------------------------------
 
-void CpuKernels::rmsnorm_forward(float* out,          // (N,C) =
+void CpuKernels::rmsnorm_forward(MatrixOut out,       // (N,C) =
                                  float* rstd,         // (N) =
                                  const float* inp,    // (N,C)
                                  const float* weight, // (C)
@@ -131,7 +140,7 @@ void CpuKernels::rmsnorm_forward(float* out,          // (N,C) =
         rstd[n] = r;
         for (int64_t c = 0; c < C; c += kLanes) {
             const vec y = load_upto(weight + c, C - c) * (load_upto(x + c, C - c) * r);
-            store_upto(out + n * C + c, y, C - c);
+            put(out, n * C + c, y, C - c);
         }
     }
 }
@@ -216,7 +225,7 @@ void CpuKernels::rope(float* x,                 // (N,NH,HS) in place
     }
 }
 
-void CpuKernels::swiglu_forward(float* out,        // (n) =
+void CpuKernels::swiglu_forward(MatrixOut out,     // (n) =
                                 const float* gate, // (n)
                                 const float* up,   // (n)
                                 int64_t n) {
@@ -224,7 +233,7 @@ void CpuKernels::swiglu_forward(float* out,        // (n) =
     for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
         for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
             const vec g = load_upto(gate + i, n - i);
-            store_upto(out + i, g * sigmoid(g) * load_upto(up + i, n - i), n - i);
+            put(out, i, g * sigmoid(g) * load_upto(up + i, n - i), n - i);
         }
     }
 }
@@ -232,8 +241,8 @@ void CpuKernels::swiglu_forward(float* out,        // (n) =
 // out = g * s(g) * up with s the sigmoid, and (g s)' = s + g s (1 - s):
 //   dgate = dout * up * s * (1 + g * (1 - s))
 //   dup   = dout * g * s
-void CpuKernels::swiglu_backward(float* dgate,      // (n) =, may be the memory of gate
-                                 float* dup,        // (n) =, may be the memory of up
+void CpuKernels::swiglu_backward(MatrixOut dgate,   // (n) =, f32 may be the memory of gate
+                                 MatrixOut dup,     // (n) =, f32 may be the memory of up
                                  const float* dout, // (n)
                                  const float* gate, // (n)
                                  const float* up,   // (n)
@@ -246,8 +255,8 @@ void CpuKernels::swiglu_backward(float* dgate,      // (n) =, may be the memory 
             const vec u = load_upto(up + i, left);
             const vec dy = load_upto(dout + i, left);
             const vec s = sigmoid(g);
-            store_upto(dgate + i, dy * u * s * (1.0f + g * (1.0f - s)), left);
-            store_upto(dup + i, dy * g * s, left);
+            put(dgate, i, dy * u * s * (1.0f + g * (1.0f - s)), left);
+            put(dup, i, dy * g * s, left);
         }
     }
 }

@@ -148,7 +148,7 @@ struct Call {
     }
     static bool reads(const Product& product, const float* out) {
         for (int64_t t = 0; t < product.term_count; t++) {
-            if (product.terms[t].a == out) {
+            if (product.terms[t].a.data == out) {
                 return true;
             }
         }
@@ -201,15 +201,15 @@ public:
         for (int64_t c = 0; c < block.count; c++) {
             const Cut& cut = block.cuts[c];
             const Term& term = product.terms[cut.term];
-            if (lies_ready(call)) {
-                keys_[c] = {term.a + m0 * term.K + cut.w0, 0, 0, 0, 0};
-                lda_[c] = term.K;
-                continue;
+            const int64_t k0 = cut.w0 * kPerWord<W>, K = min_of(term.K - k0, cut.words * kPerWord<W>);
+            ready_[c] = {nullptr, 0, 0};
+            if (lies_ready(call, term, cut)) {
+                const char* a = static_cast<const char*>(term.a.data) + row_bytes(term.a.type, m0 * term.K + k0);
+                ready_[c] = {a, row_bytes(term.a.type, term.K), whole_panels(rows)};
             }
-            const Key key = {term.a, cut.w0, cut.words, m0, at};
+            const Key key = {term.a.data, cut.w0, cut.words, m0, at};
             if (!(c < known_ && same(keys_[c], key))) {
-                const int64_t k0 = cut.w0 * kPerWord<W>, K = min_of(term.K - k0, cut.words * kPerWord<W>);
-                for (int64_t i = 0; i < rows; i += kPanelRows<W>) {
+                for (int64_t i = ready_[c].rows; i < rows; i += kPanelRows<W>) {
                     pack_a<W>(packed_ + at + i * padded_words<W>(cut.words), call.layout, term.a, call.lda(term), m0 + i,
                               min_of(rows - i, kPanelRows<W>), k0, K);
                 }
@@ -220,27 +220,44 @@ public:
         }
     }
 
-    // The micro-kernel takes floats from the rows of a where they lie.
-    static bool lies_ready(const Call<W>& call) { return W == Words::floats && call.layout != Layout::tn; }
+    // The micro-kernel takes words from the rows of a where they lie: floats, or BF16 where it multiplies pairs of them, in
+    // whole words and tiles.
+    static bool lies_ready(const Call<W>& call, const Term& term, const Cut& cut) {
+        const bool whole = W == Words::floats || (term.K % 2 == 0 && cut.words % kGranule<W> == 0);
+        const WeightType type = W == Words::floats ? WeightType::f32 : WeightType::bf16;
+        return W != Words::rounded && call.layout != Layout::tn && term.a.type == type && whole;
+    }
 
     // Cut c of the panel that begins at row i.
     void set_panel(Piece& piece, int64_t c, int64_t i) const {
-        piece.lda = lda_[c];
-        piece.a = lda_[c] > 0 ? keys_[c].a + i * lda_[c] : packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
+        const bool ready = i < ready_[c].rows;
+        piece.lda = ready ? ready_[c].row_bytes / 4 : 0;
+        piece.a = ready ? reinterpret_cast<const float*>(ready_[c].a + i * ready_[c].row_bytes)
+                        : packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
     }
 
 private:
+    // A cut that is packed.
     struct Key {
-        const float* a;
+        const void* a;
         int64_t w0, words, m0, at;
     };
+    // A cut whose first `rows` rows are read where they lie.
+    struct Ready {
+        const char* a;
+        int64_t row_bytes, rows;
+    };
+    // Tiles read 16 rows at a time: behind the last row there may be no memory.
+    static int64_t whole_panels(int64_t rows) {
+        return !kTiled<W> || rows % 16 == 0 ? rows : rows / kPanelRows<W> * kPanelRows<W>;
+    }
     static bool same(const Key& x, const Key& y) {
         return x.a == y.a && x.w0 == y.w0 && x.words == y.words && x.m0 == y.m0 && x.at == y.at;
     }
 
     float* packed_;
     Key keys_[kMaxPieces];
-    int64_t lda_[kMaxPieces] = {};
+    Ready ready_[kMaxPieces] = {};
     int64_t known_ = 0;
 };
 
@@ -372,7 +389,7 @@ void by_library(LibraryMatmul library, int threads, Layout layout, const Product
         }
         for (int64_t t = 0; t < product.term_count; t++) {
             const Term& term = product.terms[t];
-            library(threads, layout, product.out, term.a, term.b.numbers(), M, product.N, term.K, product.alpha,
+            library(threads, layout, product.out, term.a.numbers(), term.b.numbers(), M, product.N, term.K, product.alpha,
                     t > 0 || product.base != nullptr);
         }
     }
@@ -390,11 +407,12 @@ void empty_sum(const Product& product, int64_t M) {
 // ---- the ops -----------------------------------------------------------------------------------------------------------
 
 void CpuKernels::products(Layout layout, const Product* list, int64_t count, int64_t M) {
-    bool all_floats = true;
+    bool all_floats = true, floats_a = true;
     for (int64_t p = 0; p < count; p++) {
         int64_t K = 0;
         for (int64_t t = 0; t < list[p].term_count; t++) {
-            all_floats = all_floats && list[p].terms[t].b.type == WeightType::f32;
+            floats_a = floats_a && list[p].terms[t].a.type == WeightType::f32;
+            all_floats = all_floats && floats_a && list[p].terms[t].b.type == WeightType::f32;
             K += list[p].terms[t].K;
         }
         if (K == 0) {
@@ -403,11 +421,11 @@ void CpuKernels::products(Layout layout, const Product* list, int64_t count, int
     }
     if (library_ != nullptr && all_floats) {
         by_library(library_, threads_, layout, list, count, M);
-    } else if (layout == Layout::nt && M <= kFewRows) {
+    } else if (layout == Layout::nt && M <= kFewRows && floats_a) {
         few_rows(list, count, M);
     } else if (layout == Layout::tn && count == 1 && list->N < M && list->N <= kNarrow) {
         turned_product(*list, M);
-    } else if (bf16_) {
+    } else if (bf16_ && !(layout == Layout::nt && M <= kFewRows)) {
         packed<kBf16Words>(layout, list, count, M);
     } else {
         packed<Words::floats>(layout, list, count, M);
@@ -445,7 +463,7 @@ void CpuKernels::turned_product(const Product& product, int64_t M) {
     turned.N = M;
     for (int64_t t = 0; t < product.term_count; t++) {
         const Term& term = product.terms[t];
-        turned.add(term.b.numbers(), term.a, term.K);
+        turned.add(term.b, term.a, term.K);
     }
     products(Layout::tn, &turned, 1, N);
     for (int64_t m = 0; m < M; m++) {

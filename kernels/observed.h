@@ -48,11 +48,12 @@ public:
             for (int64_t t = 0; t < list[p].term_count; t++) {
                 const Term& term = list[p].terms[t];
                 flops += 2 * M * N * term.K;
-                bytes += kReal * M * term.K + row_bytes(term.b.type, N * term.K);
+                bytes += row_bytes(term.a.type, M * term.K) + row_bytes(term.b.type, N * term.K);
             }
         }
         observe("products", flops, bytes, [&] { inner_->products(layout, list, count, M); });
     }
+    WeightType operand_type() const override { return inner_->operand_type(); }
     size_t packed_bytes(int64_t N, int64_t K) const override { return inner_->packed_bytes(N, K); }
     void pack(void* packed, Matrix b, int64_t N, int64_t K) override { inner_->pack(packed, b, N, K); }
     void bias_forward(real* out, const real* bias, int64_t N, int64_t C) override {
@@ -71,9 +72,9 @@ public:
     void scatter_add_rows(real* table, const real* inp, const int32_t* rows, int64_t M, int64_t C) override {
         observe("scatter_add_rows", 0, 3 * kReal * M * C, [&] { inner_->scatter_add_rows(table, inp, rows, M, C); });
     }
-    void rmsnorm_forward(real* out, real* rstd, const real* inp, const real* weight, int64_t N, int64_t C,
+    void rmsnorm_forward(MatrixOut out, real* rstd, const real* inp, const real* weight, int64_t N, int64_t C,
                          real eps) override {
-        observe("rmsnorm_forward", 0, 2 * kReal * N * C, [&] { inner_->rmsnorm_forward(out, rstd, inp, weight, N, C, eps); });
+        observe("rmsnorm_forward", 0, kReal * N * C + row_bytes(out.type, N * C), [&] { inner_->rmsnorm_forward(out, rstd, inp, weight, N, C, eps); });
     }
     void rmsnorm_backward(real* dinp, real* dweight, const real* dout, const real* inp, const real* weight,
                           const real* rstd, int64_t N, int64_t C) override {
@@ -84,12 +85,12 @@ public:
               bool inverse) override {
         observe("rope", 0, 2 * kReal * N * NH * HS, [&] { inner_->rope(x, cos_sin, positions, N, NH, HS, inverse); });
     }
-    void swiglu_forward(real* out, const real* gate, const real* up, int64_t n) override {
-        observe("swiglu_forward", 0, 3 * kReal * n, [&] { inner_->swiglu_forward(out, gate, up, n); });
+    void swiglu_forward(MatrixOut out, const real* gate, const real* up, int64_t n) override {
+        observe("swiglu_forward", 0, 2 * kReal * n + row_bytes(out.type, n), [&] { inner_->swiglu_forward(out, gate, up, n); });
     }
-    void swiglu_backward(real* dgate, real* dup, const real* dout, const real* gate, const real* up,
+    void swiglu_backward(MatrixOut dgate, MatrixOut dup, const real* dout, const real* gate, const real* up,
                          int64_t n) override {
-        observe("swiglu_backward", 0, 5 * kReal * n, [&] { inner_->swiglu_backward(dgate, dup, dout, gate, up, n); });
+        observe("swiglu_backward", 0, 3 * kReal * n + 2 * row_bytes(dgate.type, n), [&] { inner_->swiglu_backward(dgate, dup, dout, gate, up, n); });
     }
     void attention_forward(real* out, real* lse, const real* q, const real* k, const real* v, Sequences seq,
                            int64_t NH, int64_t NKV, int64_t HS) override {

@@ -54,16 +54,6 @@ constexpr int64_t padded_words(int64_t words) {
 
 // ---- words -----------------------------------------------------------------------------------------------------------
 
-// The nearest BF16 as a float, as round_to_bf16() has it.
-inline vec round_bf16(vec x) {
-    const ivec bits = (ivec)x;
-    const ivec magnitude = bits & 0x7fffffff;
-    ivec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & static_cast<int32_t>(0xffff0000);
-    rounded = magnitude < 0x00800000 ? bits & static_cast<int32_t>(0x80000000) : rounded;
-    rounded = magnitude > 0x7f800000 ? (bits | 0x00400000) & static_cast<int32_t>(0xffff0000) : rounded;
-    return (vec)rounded;
-}
-
 #if defined(__AVX512BF16__)
 // Words of 2 * kLanes numbers that lie one after the other.
 inline vec pair_neighbours(vec first, vec second) {
@@ -77,10 +67,18 @@ inline vec pair_rows(vec even, vec odd) {
     return (vec)_mm512_permutexvar_epi16(_mm512_load_si512(kInterleave),
                                          (__m512i)_mm512_cvtne2ps_pbh((__m512)odd, (__m512)even));
 }
+
+// The same of numbers that are BF16 already: the upper halves of lanes.
+inline vec pair_widened_rows(vec even, vec odd) {
+    return (vec)((ivec)_mm512_srli_epi32((__m512i)even, 16) | (ivec)odd);
+}
 #else
 inline vec pair_neighbours(vec first, vec) { return first; } // never called: there are no pairs
+inline vec pair_widened_rows(vec even, vec) { return even; }
 inline vec pair_rows(vec even, vec) { return even; }
 #endif
+
+inline const uint16_t* bf16_of(Matrix matrix) { return static_cast<const uint16_t*>(matrix.data); }
 
 // The words of `numbers` numbers in a row.
 template <Words W>
@@ -118,23 +116,24 @@ void pack_rows_turned(float* packed,    // (words,width) =
     }
 }
 
-// packed[w,i] = word w of column i, with zeros for i >= columns. For b in nn and tn, and for a in tn.
-template <Words W>
-void pack_columns_straight(float* packed,    // (words,width) =
-                           const float* inp, // (K,columns), rows ld apart
+// packed[w,i] = word w of column i, with zeros for i >= columns. For b in nn and tn, and for a in tn. T is float, or
+// uint16_t: BF16, for words of pairs.
+template <Words W, class T>
+void pack_columns_straight(float* packed, // (words,width) =
+                           const T* inp,  // (K,columns), rows ld apart
                            int64_t ld, int64_t K, int64_t columns, int64_t width) {
     if constexpr (W == Words::floats) {
         pack_straight(packed, inp, ld, K, columns, width);
     } else {
         for (int64_t k = 0; k < K; k += kPerWord<W>, packed += width) {
-            const float* even = inp + k * ld;
-            const float* odd = even + (k + 1 < K ? ld : 0); // of the last word of an odd K: replaced by zeros below
+            const T* even = inp + k * ld;
+            const T* odd = even + (k + 1 < K ? ld : 0); // of the last word of an odd K: replaced by zeros below
             for (int64_t i = 0; i < width; i += kLanes) {
                 const int64_t left = max_of(columns - i, 0);
                 const vec x = load_upto(even + i, left);
                 if constexpr (W == Words::pairs) {
                     const vec y = k + 1 < K ? load_upto(odd + i, left) : vec{};
-                    store_upto(packed + i, pair_rows(x, y), width - i);
+                    store_upto(packed + i, sizeof(T) == 2 ? pair_widened_rows(x, y) : pair_rows(x, y), width - i);
                 } else {
                     store_upto(packed + i, round_bf16(x), width - i);
                 }
@@ -156,6 +155,8 @@ void pack_b(float* packed, // (padded words,width) =
         pack_rows_turned<W>(packed, b.numbers() + n0 * row_length + k0, row_length, K, columns, width);
     } else if (b.type == WeightType::f32) {
         pack_columns_straight<W>(packed, b.numbers() + k0 * row_length + n0, row_length, K, columns, width);
+    } else if (W == Words::pairs && layout != Layout::nt && b.type == WeightType::bf16) {
+        pack_columns_straight<Words::pairs>(packed, bf16_of(b) + k0 * row_length + n0, row_length, K, columns, width);
     } else {
         for (int64_t k = 0; k < K; k += kStretch) {
             const int64_t count = min_of(K - k, kStretch);
@@ -177,34 +178,48 @@ void pack_b(float* packed, // (padded words,width) =
     zero_all(packed + words * width, (padded_words<W>(words) - words) * width);
 }
 
+// A panel of rows for tiles from columns (tn).
+template <Words W, class T>
+void pack_a_turned(float* packed, // (rows,width) =
+                   const T* a,    // (K,rows), rows lda apart
+                   int64_t lda, int64_t rows, int64_t K, int64_t width) {
+    constexpr int64_t kStretch = 16; // words at a time
+    alignas(64) float turned[kStretch * kPanelRows<W>];
+    const int64_t words = words_of<W>(K);
+    for (int64_t w = 0; w < words; w += kStretch) {
+        const int64_t count = min_of(words - w, kStretch);
+        pack_columns_straight<W>(turned, a + 2 * w * lda, lda, min_of(K - 2 * w, 2 * kStretch), rows, kPanelRows<W>);
+        zero_all(turned + count * kPanelRows<W>, (kStretch - count) * kPanelRows<W>);
+        for (int64_t i = 0; i < rows; i += 4) { // rows beyond the last are scratch: their sums are not stored
+            for (int64_t j = 0; j < kStretch; j += 4) {
+                transpose_4x4(packed + i * width + w + j, turned + j * kPanelRows<W> + i, width, kPanelRows<W>);
+            }
+        }
+    }
+}
+
 // Numbers k0 .. k0+K-1 of rows m0 .. m0+rows-1 of a, (M,lda) or in tn (K,lda), as a panel: (words,rows), or for tiles
 // (rows,padded words).
 template <Words W>
-void pack_a(float* packed, Layout layout, const float* a, int64_t lda, int64_t m0, int64_t rows, int64_t k0, int64_t K) {
+void pack_a(float* packed, Layout layout, Matrix a, int64_t lda, int64_t m0, int64_t rows, int64_t k0, int64_t K) {
     const int64_t words = words_of<W>(K), width = padded_words<W>(words);
+    const bool is_bf16 = a.type == WeightType::bf16;
     if constexpr (!kTiled<W>) {
-        if (layout == Layout::tn) {
-            pack_columns_straight<W>(packed, a + k0 * lda + m0, lda, K, rows, rows);
-        } else {
-            pack_rows_turned<W>(packed, a + m0 * lda + k0, lda, K, rows, rows);
-        }
-    } else if (layout != Layout::tn) {
-        for (int64_t i = 0; i < rows; i++) {
-            make_words<W>(packed + i * width, a + (m0 + i) * lda + k0, K);
-            zero_all(packed + i * width + words, width - words);
-        }
+        pack_b<W>(packed, layout == Layout::tn ? Layout::tn : Layout::nt, a, lda, m0, rows, rows, k0, K);
+    } else if (layout == Layout::tn) {
+        const int64_t at = k0 * lda + m0;
+        is_bf16 ? pack_a_turned<W>(packed, bf16_of(a) + at, lda, rows, K, width)
+                : pack_a_turned<W>(packed, a.numbers() + at, lda, rows, K, width);
     } else {
-        constexpr int64_t kStretch = 16; // words at a time
-        alignas(64) float turned[kStretch * kPanelRows<W>];
-        for (int64_t w = 0; w < words; w += kStretch) {
-            const int64_t count = min_of(words - w, kStretch);
-            pack_columns_straight<W>(turned, a + (k0 + 2 * w) * lda + m0, lda, min_of(K - 2 * w, 2 * kStretch), rows,
-                                     kPanelRows<W>);
-            zero_all(turned + count * kPanelRows<W>, (kStretch - count) * kPanelRows<W>);
-            for (int64_t i = 0; i < rows; i += 4) { // rows beyond the last are scratch: their sums are not stored
-                for (int64_t j = 0; j < kStretch; j += 4) {
-                    transpose_4x4(packed + i * width + w + j, turned + j * kPanelRows<W> + i, width, kPanelRows<W>);
-                }
+        for (int64_t i = 0; i < rows; i++) {
+            float* row = packed + i * width;
+            const int64_t at = (m0 + i) * lda + k0;
+            if (is_bf16) {
+                zero_all(row + K / 2, width - K / 2); // the second half of the last word of an odd K, too
+                __builtin_memcpy(row, bf16_of(a) + at, static_cast<size_t>(K) * sizeof(uint16_t));
+            } else {
+                make_words<W>(row, a.numbers() + at, K);
+                zero_all(row + words, width - words);
             }
         }
     }

@@ -109,6 +109,15 @@ struct Numbers {
     const real* data; // (rows,columns)
 };
 
+// out[i] = value
+void put(MatrixOut out, int64_t i, double value) {
+    if (out.type == WeightType::bf16) {
+        static_cast<uint16_t*>(out.data)[i] = rounded_bf16_bits(float(value));
+    } else {
+        static_cast<real*>(out.data)[i] = real(value);
+    }
+}
+
 // The rows of a matrix from `row` on.
 Matrix from_row(Matrix matrix, int64_t row, int64_t columns) {
     return {static_cast<const char*>(matrix.data) + row * row_bytes(matrix.type, columns), matrix.type};
@@ -125,11 +134,12 @@ std::vector<real> rounded(const real* x, // (n)
 // out += a b
 void add_product(Layout layout,
                  double* out,   // (M,N) +=
-                 const real* a, // (M,K), or (K,M) for tn
+                 Matrix left,   // (M,K), or (K,M) for tn, f32 or bf16
                  Matrix weight, // (N,K) for nt, else (K,N), of any type
                  int64_t M, int64_t N, int64_t K, bool round) {
     const Numbers numbers(weight, layout == Layout::nt ? N : K, layout == Layout::nt ? K : N);
-    const real* b = numbers.data;
+    const Numbers left_numbers(left, layout == Layout::tn ? K : M, layout == Layout::tn ? M : K);
+    const real *a = left_numbers.data, *b = numbers.data;
     std::vector<real> rounded_a, rounded_b;
     if (round) {
         rounded_a = rounded(a, M * K);
@@ -197,6 +207,8 @@ public:
 
     // ---- matrix products ----------------------------------------------------------------------------------
 
+    WeightType operand_type() const override { return bf16_ ? WeightType::bf16 : WeightType::f32; }
+
     // One row of out at a time. With b transposed an element is the dot product of two contiguous rows;
     // otherwise the row of out is the sum of the rows of b, each times one element of a. Either way b is read
     // along its rows.
@@ -262,12 +274,7 @@ public:
                       int64_t M, int64_t C) override {
         for (int64_t m = 0; m < M; m++) {
             for (int64_t c = 0; c < C; c++) {
-                const real value = inp[m * C + c];
-                if (type == WeightType::bf16) {
-                    static_cast<uint16_t*>(table)[rows[m] * C + c] = rounded_bf16_bits(float(value));
-                } else {
-                    static_cast<real*>(table)[rows[m] * C + c] = value;
-                }
+                put({table, type}, rows[m] * C + c, double(inp[m * C + c]));
             }
         }
     }
@@ -286,7 +293,7 @@ public:
 
     // ---- normalisation, rotation, activation --------------------------------------------------------------
 
-    void rmsnorm_forward(real* out,          // (N,C) =
+    void rmsnorm_forward(MatrixOut out,      // (N,C) =
                          real* rstd,         // (N) =
                          const real* inp,    // (N,C)
                          const real* weight, // (C)
@@ -296,7 +303,7 @@ public:
             const double mean_square = dot(inp_n, inp_n, C) / double(C);
             const double rstd_n = 1.0 / std::sqrt(mean_square + double(eps));
             for (int64_t c = 0; c < C; c++) {
-                out[n * C + c] = real(double(weight[c]) * double(inp_n[c]) * rstd_n);
+                put(out, n * C + c, double(weight[c]) * double(inp_n[c]) * rstd_n);
             }
             rstd[n] = real(rstd_n);
         }
@@ -358,19 +365,19 @@ public:
         }
     }
 
-    void swiglu_forward(real* out,        // (n) =
+    void swiglu_forward(MatrixOut out,    // (n) =
                         const real* gate, // (n)
                         const real* up,   // (n)
                         int64_t n) override {
         for (int64_t i = 0; i < n; i++) {
             const double g = gate[i];
-            out[i] = real(g * sigmoid(g) * double(up[i]));
+            put(out, i, g * sigmoid(g) * double(up[i]));
         }
     }
 
     // forward: out = silu(gate) * up,  silu(x) = x * sigmoid(x)
-    void swiglu_backward(real* dgate,      // (n) =, may be the memory of gate
-                         real* dup,        // (n) =, may be the memory of up
+    void swiglu_backward(MatrixOut dgate,  // (n) =, f32 may be the memory of gate
+                         MatrixOut dup,    // (n) =, f32 may be the memory of up
                          const real* dout, // (n)
                          const real* gate, // (n)
                          const real* up,   // (n)
@@ -380,8 +387,8 @@ public:
             const double u = up[i];
             const double sigma = sigmoid(g);
             const double dsilu = sigma * (1.0 + g * (1.0 - sigma));
-            dgate[i] = real(double(dout[i]) * u * dsilu);
-            dup[i] = real(double(dout[i]) * g * sigma);
+            put(dgate, i, double(dout[i]) * u * dsilu);
+            put(dup, i, double(dout[i]) * g * sigma);
         }
     }
 

@@ -219,6 +219,28 @@ inline void store_upto(float* p, vec v, int64_t left) {
     }
 }
 
+// The nearest BF16 as a float, as round_to_bf16() has it.
+inline vec round_bf16(vec x) {
+    const ivec bits = (ivec)x;
+    const ivec magnitude = bits & 0x7fffffff;
+    ivec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) & static_cast<int32_t>(0xffff0000);
+    rounded = magnitude < 0x00800000 ? bits & static_cast<int32_t>(0x80000000) : rounded;
+    rounded = magnitude > 0x7f800000 ? (bits | 0x00400000) & static_cast<int32_t>(0xffff0000) : rounded;
+    return (vec)rounded;
+}
+
+inline void store_upto(uint16_t* p, vec v, int64_t left) {
+#if defined(__AVX512BF16__)
+    const __mmask16 mask = left >= kLanes ? 0xffff : static_cast<__mmask16>((1u << left) - 1);
+    _mm256_mask_storeu_epi16(p, mask, (__m256i)_mm512_cvtneps_pbh((__m512)v));
+#else
+    const ivec rounded = (ivec)round_bf16(v);
+    for (int64_t i = 0; i < min_of(left, kLanes); i++) {
+        p[i] = static_cast<uint16_t>(static_cast<uint32_t>(rounded[i]) >> 16);
+    }
+#endif
+}
+
 // ---- arithmetic ----------------------------------------------------------------------------------------------------
 
 // One rounding where the instruction set has a fused multiply-add (the compiler contracts it), two where not.

@@ -66,6 +66,17 @@ struct Matrix {
     [[gnu::always_inline]] const real* numbers() const { return static_cast<const real*>(data); } // of an f32 matrix
 };
 
+// A matrix that an op writes: F32, or rounded to BF16 as round_to_bf16() does it.
+struct MatrixOut {
+    void* data = nullptr;
+    WeightType type = WeightType::f32;
+
+    [[gnu::always_inline]] MatrixOut(real* numbers) : data(numbers) {} // not explicit, as of Matrix
+    [[gnu::always_inline]] MatrixOut(void* numbers, WeightType type_of_numbers) : data(numbers), type(type_of_numbers) {}
+
+    [[gnu::always_inline]] operator Matrix() const { return {data, type}; }
+};
+
 // Bytes of `columns` numbers, a multiple of the block, as a file has them; and in memory, where F32 is real.
 [[gnu::always_inline]] inline int64_t file_row_bytes(WeightType type, int64_t columns) {
     return columns / weight_format(type).elements * weight_format(type).bytes;

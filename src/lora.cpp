@@ -3,7 +3,7 @@
 
 namespace skintern {
 
-void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layers, const real* inp, int64_t N) {
+void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layers, Matrix inp, int64_t N) {
     Product list[kMaxProducts];
     int64_t count = 0;
     for (const LinearForward& l : layers) {
@@ -33,7 +33,7 @@ void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layer
     }
 }
 
-void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers, real* dinp, const real* inp,
+void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers, real* dinp, Matrix inp,
                      int64_t N) {
     Product list[kMaxProducts], dx;
     int64_t count = 0;
@@ -68,7 +68,7 @@ void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> lay
             kernels.matmul(Layout::tn, layer.dweight, l.dout, inp, layer.out, layer.in, N, 1, true);
         }
         if (layer.dbias != nullptr) {
-            kernels.bias_backward(layer.dbias, l.dout, N, layer.out);
+            kernels.bias_backward(layer.dbias, l.dout.numbers(), N, layer.out);
         }
         if (layer.dlora_b != nullptr) { // dB += dy^T low
             kernels.matmul(Layout::tn, layer.dlora_b, l.dout, l.low, layer.out, layer.r, N, 1, true);

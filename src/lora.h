@@ -44,20 +44,20 @@ struct LinearForward {
 
 // Layers that read the same input, at most kMaxProducts: out = base + the layer applied to inp.
 void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layers,
-                    const real* inp, // (N,IN)
+                    Matrix inp, // (N,IN), f32 or bf16
                     int64_t N);
 
 struct LinearBackward {
     const Linear* layer;
     real* dlow;       // (N,R) scratch of its own
-    const real* dout; // (N,OUT)
+    Matrix dout;      // (N,OUT), f32 or bf16; f32 where the bias is trained
     const real* low;  // (N,R) of the forward pass
 };
 
 // Gradients of the trained parameters (+=) and of the input that the layers share (=; null: not wanted).
 void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers,
-                     real* dinp,      // (N,IN) =, or null
-                     const real* inp, // (N,IN) of the forward pass
+                     real* dinp, // (N,IN) =, or null
+                     Matrix inp, // (N,IN) of the forward pass, f32 or bf16
                      int64_t N);
 
 } // namespace skintern

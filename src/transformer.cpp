@@ -34,9 +34,11 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     const int64_t HS = config_.head_size, F = config_.ffn;
     const real eps = static_cast<real>(config_.norm_eps);
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
+    const WeightType operand = N > kFewRows ? operand_type() : WeightType::f32;
+    const MatrixOut n = {n_, operand}, act = {act_, operand};
 
-    kernels_->rmsnorm_forward(n_, a.rstd1, x, w.norm1, N, C, eps);
-    linear_forward(*kernels_, {{&w.q, a.q_proj, a.low_q}, {&w.k, a.k_proj, a.low_k}, {&w.v, a.v, a.low_v}}, n_, N);
+    kernels_->rmsnorm_forward(n, a.rstd1, x, w.norm1, N, C, eps);
+    linear_forward(*kernels_, {{&w.q, a.q_proj, a.low_q}, {&w.k, a.k_proj, a.low_k}, {&w.v, a.v, a.low_v}}, n, N);
     if (config_.qk_norm) { // a head is a row
         note(p + "q_proj", a.q_proj, {N, NH, HS});
         note(p + "k_proj", a.k_proj, {N, NKV, HS});
@@ -63,14 +65,14 @@ void Transformer::block_forward(int64_t l, const Pass& pass) {
     linear_forward(*kernels_, {{&w.o, a.mid, a.low_o, x}}, a.att, N); // mid = x + O(att)
     note(p + "mid", a.mid, {N, C});
 
-    kernels_->rmsnorm_forward(n_, a.rstd2, a.mid, w.norm2, N, C, eps);
-    linear_forward(*kernels_, {{&w.gate, a.gate, a.low_gate}, {&w.up, a.up, a.low_up}}, n_, N);
-    kernels_->swiglu_forward(act_, a.gate, a.up, N * F);
+    kernels_->rmsnorm_forward(n, a.rstd2, a.mid, w.norm2, N, C, eps);
+    linear_forward(*kernels_, {{&w.gate, a.gate, a.low_gate}, {&w.up, a.up, a.low_up}}, n, N);
+    kernels_->swiglu_forward(act, a.gate, a.up, N * F);
     note(p + "norm2", n_, {N, C});
     note(p + "gate", a.gate, {N, F});
     note(p + "up", a.up, {N, F});
     note(p + "act", act_, {N, F});
-    linear_forward(*kernels_, {{&w.down, x_next, a.low_down, a.mid}}, act_, N); // x_next = mid + D(act)
+    linear_forward(*kernels_, {{&w.down, x_next, a.low_down, a.mid}}, act, N); // x_next = mid + D(act)
     note(p + "out", x_next, {N, C});
 }
 
@@ -175,14 +177,18 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     const int64_t HS = config_.head_size, F = config_.ffn;
     const real eps = static_cast<real>(config_.norm_eps);
     const std::string p = format("layers.%lld.", static_cast<long long>(l));
+    const MatrixOut n = {n_, operand_type()}, act = {act_, operand_type()};
+    const auto gradient = [&](real* data, const Linear& layer) { // a trained bias sums what was not rounded
+        return MatrixOut(data, layer.dbias == nullptr ? operand_type() : WeightType::f32);
+    };
+    const MatrixOut dgate = gradient(dgate_, w.gate), dup = gradient(dup_, w.up);
 
     // forward: x_next = mid + D(act), act = silu(G n2) * (U n2), n2 = rmsnorm(mid)
-    kernels_->swiglu_forward(act_, a.gate, a.up, N * F); // again: see Acts
-    linear_backward(*kernels_, {{&w.down, dlow_[0], dx_, a.low_down}}, dact_, act_, N);
-    kernels_->swiglu_backward(dgate_, dup_, dact_, a.gate, a.up, N * F);
-    kernels_->rmsnorm_forward(n_, a.rstd2, a.mid, w.norm2, N, C, eps); // again
-    linear_backward(*kernels_, {{&w.gate, dlow_[0], dgate_, a.low_gate}, {&w.up, dlow_[1], dup_, a.low_up}}, dnorm_, n_,
-                    N);
+    kernels_->swiglu_forward(act, a.gate, a.up, N * F); // again: see Acts
+    linear_backward(*kernels_, {{&w.down, dlow_[0], dx_, a.low_down}}, dact_, act, N);
+    kernels_->swiglu_backward(dgate, dup, dact_, a.gate, a.up, N * F);
+    kernels_->rmsnorm_forward(n, a.rstd2, a.mid, w.norm2, N, C, eps); // again
+    linear_backward(*kernels_, {{&w.gate, dlow_[0], dgate, a.low_gate}, {&w.up, dlow_[1], dup, a.low_up}}, dnorm_, n, N);
     kernels_->rmsnorm_backward(dx_, w.dnorm2, dnorm_, a.mid, w.norm2, a.rstd2, N, C);
     note(p + "dact", dact_, {N, F});
     note(p + "dmid", dx_, {N, C});
@@ -207,12 +213,12 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     }
     // Below the first layer there is only the embedding: with an adapter nothing there is trained.
     real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
-    kernels_->rmsnorm_forward(n_, a.rstd1, x, w.norm1, N, C, eps); // again
+    kernels_->rmsnorm_forward(n, a.rstd1, x, w.norm1, N, C, eps); // again
     linear_backward(*kernels_,
                     {{&w.q, dlow_[0], dq_proj_, a.low_q},
                      {&w.k, dlow_[1], dk_proj_, a.low_k},
                      {&w.v, dlow_[2], dv_, a.low_v}},
-                    dnorm, n_, N);
+                    dnorm, n, N);
     if (dnorm != nullptr) {
         kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, x, w.norm1, a.rstd1, N, C);
     }
@@ -285,6 +291,9 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     }
     return out;
 }
+
+// The type of what products alone read. Who listens hears F32: the results are the same.
+WeightType Transformer::operand_type() const { return trace_ ? WeightType::f32 : kernels_->operand_type(); }
 
 void Transformer::note(const std::string& name, const real* data, const std::vector<int64_t>& shape) const {
     if (trace_) {

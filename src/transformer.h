@@ -113,6 +113,7 @@ private:
     double score(const Pass& pass, real* losses, double scale);
     void grow_rope_table(int64_t positions);
     uint8_t* cached(int64_t l, int64_t which);
+    WeightType operand_type() const;
     void note(const std::string& name, const real* data, const std::vector<int64_t>& shape) const;
 
     Kernels* kernels_;
