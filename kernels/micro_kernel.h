@@ -147,6 +147,11 @@ void multiply_tiles(float* out, // (MT*16,NT*16) =, rows ld apart
                     const float* base, // likewise, or nullptr
                     const Piece* pieces, int64_t count) {
     const int64_t out_stride = ld * 4;
+    for (int64_t i = 0; i < MT * 16; i++) { // it is wanted at the end, and may be far away
+        for (int64_t j = 0; j < NT * 16; j += 16) {
+            __builtin_prefetch(out + i * ld + j, 1);
+        }
+    }
     tile_fence();
     if (base != nullptr) {
         _tile_loadd(0, base, out_stride);

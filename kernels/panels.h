@@ -70,7 +70,8 @@ inline vec pair_rows(vec even, vec odd) {
 
 // The same of numbers that are BF16 already: the upper halves of lanes.
 inline vec pair_widened_rows(vec even, vec odd) {
-    return (vec)((ivec)_mm512_srli_epi32((__m512i)even, 16) | (ivec)odd);
+    typedef uint32_t uvec __attribute__((vector_size(kLanes * 4)));
+    return (vec)((uvec)even >> 16 | (uvec)odd);
 }
 #else
 inline vec pair_neighbours(vec first, vec) { return first; } // never called: there are no pairs
@@ -128,6 +129,8 @@ void pack_columns_straight(float* packed, // (words,width) =
         for (int64_t k = 0; k < K; k += kPerWord<W>, packed += width) {
             const T* even = inp + k * ld;
             const T* odd = even + (k + 1 < K ? ld : 0); // of the last word of an odd K: replaced by zeros below
+            __builtin_prefetch(even + 16 * ld); // a column of lines: nothing else asks for them ahead
+            __builtin_prefetch(even + 17 * ld);
             for (int64_t i = 0; i < width; i += kLanes) {
                 const int64_t left = max_of(columns - i, 0);
                 const vec x = load_upto(even + i, left);

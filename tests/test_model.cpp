@@ -145,6 +145,33 @@ TEST_CASE("computing activations again gives the same gradients, to the last bit
     REQUIRE(names[0] == names[1]);
 }
 
+// Who listens to a trace is told F32, so that operands are not kept in BF16 then; their products round them anyway.
+TEST_CASE("operands kept in BF16 give the losses and gradients of operands kept in F32, to the last bit", "[model]") {
+    Rng rng(5);
+    const Batch batch = scored({random_ids(rng, 40), random_ids(rng, 9)});
+    for (const Train train : {Train::adapter, Train::everything}) {
+        for (const std::string isa : {"portable", "auto"}) {
+            KernelOptions options;
+            options.isa = isa;
+            options.dtype = "bf16";
+            std::vector<std::vector<real>> gradients;
+            std::vector<double> losses;
+            for (const bool trace : {false, true}) {
+                const auto kernels = make_kernels(options);
+                const auto model = make_model(*kernels, train);
+                if (trace) {
+                    model->set_trace([](const std::string&, const real*, const std::vector<int64_t>&) {});
+                }
+                losses.push_back(model->forward_backward(batch, 0.01));
+                gradients.push_back(download(*kernels, model->grads().data(), model->grads().numel()));
+            }
+            INFO(isa);
+            REQUIRE(losses[0] == losses[1]);
+            REQUIRE(gradients[0] == gradients[1]);
+        }
+    }
+}
+
 TEST_CASE("the fast kernels agree with the reference on logits and gradients", "[model]") {
     Rng rng(3);
     const Batch batch = scored({random_ids(rng, 40), random_ids(rng, 9)});

@@ -1,0 +1,134 @@
+// test_operand_types.cpp — operands and results that lie in memory as BF16: products read them as their numbers, and what
+// writes them rounds what it would have written in F32. Tolerances: kernel_backends.h.
+#include <deque>
+
+#include "dequantize.h"
+#include "kernel_backends.h"
+
+using namespace skintern;
+using namespace skintern::kernel_tests;
+
+namespace {
+
+using Halves = Buffer<uint16_t>;
+
+std::vector<uint16_t> to_bf16(const Vector& x) {
+    std::vector<uint16_t> halves(x.size());
+    std::transform(x.begin(), x.end(), halves.begin(), rounded_bf16_bits);
+    return halves;
+}
+
+// Numbers that BF16 has, so that they are the same in either type.
+Vector random_bf16(Rng& rng, int64_t n) {
+    Vector x = random_vector(rng, n);
+    std::transform(x.begin(), x.end(), x.begin(), round_to_bf16);
+    return x;
+}
+
+// A product of two terms of which a, and b too in tn, lie in the given type.
+Outputs product_of(Kernels& kernels, Layout layout, WeightType type, const std::vector<Vector>& operands, int64_t M,
+                   int64_t N, int64_t K, int64_t K2) {
+    std::deque<Reals> reals;
+    std::deque<Halves> halves;
+    const auto put = [&](const Vector& x, bool typed) -> Matrix {
+        if (typed && type == WeightType::bf16) {
+            return {halves.emplace_back(kernels, to_bf16(x)).data(), type};
+        }
+        return reals.emplace_back(kernels, x).data();
+    };
+    Reals out(kernels, nans(M * N));
+    Product product;
+    product.out = out.data();
+    product.N = N;
+    product.add(put(operands[0], true), put(operands[1], layout == Layout::tn), K);
+    product.add(put(operands[2], false), put(operands[3], false), K2);
+    kernels.products(layout, &product, 1, M);
+    return {out.read()};
+}
+
+} // namespace
+
+TEST_CASE("an operand of BF16 is multiplied as its numbers, to the last bit", "[kernels]") {
+    const std::vector<std::vector<int64_t>> shapes = {{1, 1, 1, 1},    {3, 5, 17, 1},    {5, 33, 3, 5},    {9, 17, 33, 3},
+                                                      {17, 3, 32, 16}, {33, 40, 5, 1},   {16, 33, 64, 16}, {32, 64, 96, 16},
+                                                      {48, 17, 62, 5}, {50, 16, 576, 5}, {64, 32, 34, 1},  {300, 33, 1536, 16}};
+    for (const std::vector<int64_t>& shape : shapes) {
+        const int64_t M = shape[0], N = shape[1], K = shape[2], K2 = shape[3];
+        for (const Layout layout : {Layout::nt, Layout::nn, Layout::tn}) {
+            INFO(format("layout %d, M %d, N %d, K %d and %d", int(layout), int(M), int(N), int(K), int(K2)));
+            Rng rng(3, "operands");
+            const std::vector<Vector> operands = {random_bf16(rng, M * K), random_bf16(rng, K * N),
+                                                  random_vector(rng, M * K2), random_vector(rng, K2 * N)};
+            std::vector<Vector> magnitudes;
+            for (const Vector& x : operands) {
+                magnitudes.push_back(absolute(x));
+            }
+            const auto run = [&](Kernels& kernels, WeightType type) {
+                return product_of(kernels, layout, type, operands, M, N, K, K2);
+            };
+            // As in test_kernels.cpp; operands that are rounded may be larger by 2^-8 each.
+            const Outputs largest = product_of(reference(), layout, WeightType::f32, magnitudes, M, N, K, K2);
+            const Vector tolerance = scaled((double(K + K2) + 3.0) * kU * 1.01, largest[0]);
+            require_product_like_reference([&](Kernels& k) { return run(k, WeightType::bf16); }, {tolerance});
+            for (const auto* all : {&backends(), &bf16_backends()}) {
+                for (const Backend& backend : *all) {
+                    INFO(backend.label);
+                    const bool other_order = backend.library || (layout == Layout::nt && M <= kFewRows);
+                    REQUIRE((other_order || same_bits(run(*backend.one, WeightType::bf16), run(*backend.one, WeightType::f32))));
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("rmsnorm and swiglu write BF16 as what they write in F32, rounded", "[kernels]") {
+    const auto check = [](Kernels& kernels) {
+        for (const auto& [N, C] : std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {3, 5}, {5, 17}, {2, 33}, {9, 576}, {70, 1000}}) {
+            INFO(format("N %d, C %d", int(N), int(C)));
+            Rng rng(4, "outputs");
+            Vector x = random_vector(rng, N * C);
+            x[0] = 1e-39f; // BF16 has no such numbers here: it becomes 0
+            x[C / 2] = kNan;
+            Reals inp(kernels, x), weight(kernels, random_vector(rng, C)), rstd(kernels, nans(N));
+            Reals up(kernels, random_vector(rng, N * C)), dout(kernels, random_vector(rng, N * C));
+            Reals norm(kernels, nans(N * C)), act(kernels, nans(N * C)), dgate(kernels, nans(N * C)), dup(kernels, nans(N * C));
+            const std::vector<uint16_t> ones(static_cast<size_t>(N * C), 0xffff);
+            Halves norm16(kernels, ones), act16(kernels, ones), dgate16(kernels, ones), dup16(kernels, ones);
+            const auto half = [](Halves& halves) { return MatrixOut(halves.data(), WeightType::bf16); };
+            kernels.rmsnorm_forward(norm.data(), rstd.data(), inp.data(), weight.data(), N, C, 1e-5f);
+            kernels.rmsnorm_forward(half(norm16), rstd.data(), inp.data(), weight.data(), N, C, 1e-5f);
+            kernels.swiglu_forward(act.data(), inp.data(), up.data(), N * C);
+            kernels.swiglu_forward(half(act16), inp.data(), up.data(), N * C);
+            kernels.swiglu_backward(dgate.data(), dup.data(), dout.data(), inp.data(), up.data(), N * C);
+            kernels.swiglu_backward(half(dgate16), half(dup16), dout.data(), inp.data(), up.data(), N * C);
+            const auto as_bf16 = [](const Reals& reals, const Halves& halves) {
+                const Vector numbers = reals.read();
+                const std::vector<uint16_t> got = halves.read();
+                for (size_t i = 0; i < got.size(); i++) { // which NaN it is, is nobody's business
+                    const bool nan = numbers[i] != numbers[i];
+                    REQUIRE((nan ? (got[i] & 0x7fff) > 0x7f80 : got[i] == rounded_bf16_bits(numbers[i])));
+                }
+            };
+            as_bf16(norm, norm16);
+            as_bf16(act, act16);
+            as_bf16(dgate, dgate16);
+            as_bf16(dup, dup16);
+        }
+    };
+    for_each_backend(check);
+    for (const Backend& backend : bf16_backends()) {
+        INFO(backend.label);
+        check(*backend.two);
+    }
+}
+
+TEST_CASE("dtype bf16 keeps operands in BF16, dtype f32 in F32", "[kernels]") {
+    REQUIRE(reference().operand_type() == WeightType::f32);
+    REQUIRE(bf16_reference().operand_type() == WeightType::bf16);
+    for (const Backend& backend : backends()) {
+        REQUIRE(backend.one->operand_type() == WeightType::f32);
+    }
+    for (const Backend& backend : bf16_backends()) {
+        REQUIRE(backend.one->operand_type() == WeightType::bf16);
+    }
+}
