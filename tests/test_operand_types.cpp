@@ -25,13 +25,20 @@ Vector random_bf16(Rng& rng, int64_t n) {
     return x;
 }
 
-// A product of two terms of which a, and b too in tn, lie in the given type.
-Outputs product_of(Kernels& kernels, Layout layout, WeightType type, const std::vector<Vector>& operands, int64_t M,
-                   int64_t N, int64_t K, int64_t K2) {
+constexpr WeightType kF32 = WeightType::f32, kBf16 = WeightType::bf16;
+
+// M, N, K of a first term and of a second: odd ones, whole tiles, and what is neither.
+const std::vector<std::vector<int64_t>> kShapes = {{1, 1, 1, 1},    {3, 5, 17, 1},    {5, 33, 3, 5},    {9, 17, 33, 3},
+                                                   {17, 3, 32, 16}, {33, 40, 5, 1},   {16, 33, 64, 16}, {32, 64, 96, 16},
+                                                   {48, 17, 62, 5}, {50, 16, 576, 5}, {64, 32, 34, 1},  {300, 33, 1536, 16}};
+
+// A product of two terms; the operands of the first lie in these types.
+Outputs product_of(Kernels& kernels, Layout layout, WeightType a, WeightType b, const std::vector<Vector>& operands,
+                   int64_t M, int64_t N, int64_t K, int64_t K2) {
     std::deque<Reals> reals;
     std::deque<Halves> halves;
-    const auto put = [&](const Vector& x, bool typed) -> Matrix {
-        if (typed && type == WeightType::bf16) {
+    const auto put = [&](const Vector& x, WeightType type) -> Matrix {
+        if (type == WeightType::bf16) {
             return {halves.emplace_back(kernels, to_bf16(x)).data(), type};
         }
         return reals.emplace_back(kernels, x).data();
@@ -40,8 +47,8 @@ Outputs product_of(Kernels& kernels, Layout layout, WeightType type, const std::
     Product product;
     product.out = out.data();
     product.N = N;
-    product.add(put(operands[0], true), put(operands[1], layout == Layout::tn), K);
-    product.add(put(operands[2], false), put(operands[3], false), K2);
+    product.add(put(operands[0], a), put(operands[1], b), K);
+    product.add(put(operands[2], WeightType::f32), put(operands[3], WeightType::f32), K2);
     kernels.products(layout, &product, 1, M);
     return {out.read()};
 }
@@ -49,10 +56,7 @@ Outputs product_of(Kernels& kernels, Layout layout, WeightType type, const std::
 } // namespace
 
 TEST_CASE("an operand of BF16 is multiplied as its numbers, to the last bit", "[kernels]") {
-    const std::vector<std::vector<int64_t>> shapes = {{1, 1, 1, 1},    {3, 5, 17, 1},    {5, 33, 3, 5},    {9, 17, 33, 3},
-                                                      {17, 3, 32, 16}, {33, 40, 5, 1},   {16, 33, 64, 16}, {32, 64, 96, 16},
-                                                      {48, 17, 62, 5}, {50, 16, 576, 5}, {64, 32, 34, 1},  {300, 33, 1536, 16}};
-    for (const std::vector<int64_t>& shape : shapes) {
+    for (const std::vector<int64_t>& shape : kShapes) {
         const int64_t M = shape[0], N = shape[1], K = shape[2], K2 = shape[3];
         for (const Layout layout : {Layout::nt, Layout::nn, Layout::tn}) {
             INFO(format("layout %d, M %d, N %d, K %d and %d", int(layout), int(M), int(N), int(K), int(K2)));
@@ -63,18 +67,45 @@ TEST_CASE("an operand of BF16 is multiplied as its numbers, to the last bit", "[
             for (const Vector& x : operands) {
                 magnitudes.push_back(absolute(x));
             }
-            const auto run = [&](Kernels& kernels, WeightType type) {
-                return product_of(kernels, layout, type, operands, M, N, K, K2);
-            };
+            const Outputs largest = product_of(reference(), layout, kF32, kF32, magnitudes, M, N, K, K2);
             // As in test_kernels.cpp; operands that are rounded may be larger by 2^-8 each.
-            const Outputs largest = product_of(reference(), layout, WeightType::f32, magnitudes, M, N, K, K2);
             const Vector tolerance = scaled((double(K + K2) + 3.0) * kU * 1.01, largest[0]);
-            require_product_like_reference([&](Kernels& k) { return run(k, WeightType::bf16); }, {tolerance});
-            for (const auto* all : {&backends(), &bf16_backends()}) {
-                for (const Backend& backend : *all) {
-                    INFO(backend.label);
-                    const bool other_order = backend.library || (layout == Layout::nt && M <= kFewRows);
-                    REQUIRE((other_order || same_bits(run(*backend.one, WeightType::bf16), run(*backend.one, WeightType::f32))));
+            for (const auto& [a, b] : std::vector<std::pair<WeightType, WeightType>>{{kBf16, kF32}, {kF32, kBf16}, {kBf16, kBf16}}) {
+                const auto run = [&, a = a, b = b](Kernels& kernels) {
+                    return product_of(kernels, layout, a, b, operands, M, N, K, K2);
+                };
+                require_product_like_reference(run, {tolerance});
+                for (const auto* all : {&backends(), &bf16_backends()}) {
+                    for (const Backend& backend : *all) {
+                        INFO(backend.label);
+                        const bool other_order = backend.library || (layout == Layout::nt && M <= kFewRows);
+                        const Outputs in_f32 = product_of(*backend.one, layout, kF32, kF32, operands, M, N, K, K2);
+                        REQUIRE((other_order || same_bits(run(*backend.one), in_f32)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// Whole tiles of rows are read; what lies beside the numbers of a row must not get into its sums, nor what scratch held.
+TEST_CASE("NaN in a row of BF16 stays in its row", "[kernels]") {
+    for (const std::vector<int64_t>& shape : kShapes) {
+        const int64_t M = shape[0], N = shape[1], K = shape[2], K2 = shape[3];
+        for (const Layout layout : {Layout::nt, Layout::nn}) {
+            INFO(format("layout %d, M %d, N %d, K %d", int(layout), int(M), int(N), int(K)));
+            Rng rng(5, "nan");
+            std::vector<Vector> operands = {random_bf16(rng, M * K), random_bf16(rng, K * N), random_vector(rng, M * K2),
+                                            random_vector(rng, K2 * N)};
+            for (int64_t m = 1; m < M; m += 2) {
+                std::fill_n(operands[0].begin() + m * K, K, kNan);
+            }
+            for (const Backend& backend : bf16_backends()) {
+                INFO(backend.label);
+                product_of(*backend.one, layout, kBf16, kF32, {nans(M * K), nans(K * N), operands[2], operands[3]}, M, N, K, K2);
+                const Outputs out = product_of(*backend.one, layout, kBf16, kF32, operands, M, N, K, K2);
+                for (int64_t i = 0; i < M * N; i++) {
+                    REQUIRE(std::isnan(out[0][static_cast<size_t>(i)]) == (i / N % 2 == 1));
                 }
             }
         }
