@@ -1,6 +1,6 @@
 # skintern — `make` builds ./skintern; `make help` lists the rest.
 #
-# Optional features are found by compiling a probe and told in one line each; switch one off with OPENMP=0, OPENBLAS=0, AMX=0.
+# Optional features are found by compiling a probe and told in one line each; switch one off with OPENBLAS=0, AMX=0.
 
 CXX      ?= g++
 BUILD    ?= build
@@ -8,12 +8,9 @@ OPT      ?= -O2
 KERNEL_OPT ?= -O3
 EXTRA    ?=
 CXXFLAGS ?= -g1
-FLAGS     = -std=c++20 $(OPT) $(CXXFLAGS) -Wall -Wextra -Wshadow -Wno-restrict -Isrc -Ikernels -MMD -MP $(DEFINES) $(EXTRA)
+FLAGS     = -std=c++20 -pthread $(OPT) $(CXXFLAGS) -Wall -Wextra -Wshadow -Wno-restrict -Isrc -Ikernels -MMD -MP $(DEFINES) $(EXTRA)
 DEFINES   =
 LIBS      = -lutf8proc
-
-# Waiting threads do not spin for milliseconds, as in ./skintern (see limit_spinning in src/main.cpp).
-export GOMP_SPINCOUNT ?= 20000
 
 # As many jobs as processors, unless -j says otherwise.
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
@@ -42,17 +39,6 @@ ifneq ($(call probe,$(HASH)include <CLI/CLI.hpp>,),1)
 endif
 ifneq ($(MISSING),)
   $(error Missing: $(MISSING). Run `make deps`, or install them by hand)
-endif
-
-ifndef OPENMP
-OPENMP := $(call probe,$(HASH)include <omp.h>,-fopenmp)
-endif
-ifeq ($(OPENMP),1)
-  FLAGS += -fopenmp
-  $(info OpenMP    found: several threads)
-else
-  FLAGS += -Wno-unknown-pragmas -Wno-unused-parameter
-  $(info OpenMP    not used: one thread only (comes with g++; clang needs libomp-dev))
 endif
 
 ifndef OPENBLAS
@@ -98,7 +84,7 @@ endif
 endif
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(ISA_SOURCES:%=$(BUILD)/kernels/%.$(isa).o))
 
-PLAIN_KERNELS := kernels reference cpu_dispatch
+PLAIN_KERNELS := kernels reference cpu_dispatch team
 ifeq ($(OPENBLAS),1)
   PLAIN_KERNELS += matmul_openblas
 endif
@@ -198,7 +184,7 @@ fuzz:
 	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
 		$(FUZZ_CXX) -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null || \
 		{ echo "make fuzz needs clang++ with libFuzzer (apt-get install clang), or FUZZ_CXX=clang++-NN"; exit 1; }
-	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENMP=0 OPENBLAS=0 OPT=-O1 \
+	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENBLAS=0 OPT=-O1 \
 		EXTRA="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option" \
 		$(FUZZ_BUILD)/fuzz/seeds $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/fuzz/fuzz_%)
 ifdef FUZZ_SECONDS

@@ -4,7 +4,7 @@ set -eu
 packages="g++ make libutf8proc-dev nlohmann-json3-dev libcli11-dev libopenblas-openmp-dev catch2"
 if ! command -v apt-get > /dev/null; then
     echo "This is not Debian or Ubuntu. Install with your package manager: a C++20 compiler, make, utf8proc," \
-        "nlohmann-json and CLI11; for tests Catch2; optional: OpenMP, OpenBLAS." >&2
+        "nlohmann-json and CLI11; for tests Catch2; optional: OpenBLAS." >&2
     exit 1
 fi
 missing=""

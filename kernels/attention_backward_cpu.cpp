@@ -308,39 +308,36 @@ struct BackwardPlan {
 };
 
 template <class E>
-void backward(const Backward& b, const BackwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
+void backward(const Backward& b, const BackwardPlan& plan, float* scratch, Team& team) {
     const int64_t task_heads = plan.is_split ? 1 : b.group();
-    float* heads = scratch + threads * plan.block_floats;
-#pragma omp parallel num_threads(threads)
-    {
+    float* heads = scratch + team.threads() * plan.block_floats;
+    const int64_t tasks_of_sequence = b.NH / task_heads;
+    team.share(b.seq.count * tasks_of_sequence, true, [&](Tasks& tasks) {
         [[maybe_unused]] const TileRegisters registers;
-        const BackwardBlock<E> f = backward_block<E>(scratch + thread_index() * plan.block_floats, b.width);
-#pragma omp for collapse(2) schedule(dynamic)
-        for (int64_t s = 0; s < b.seq.count; s++) {
-            for (int64_t first = 0; first < b.NH; first += task_heads) {
-                const int64_t owner = plan.is_split ? s * b.NH + first : thread_index();
-                const BackwardKeys<E> packed = backward_keys<E>(b, heads + owner * plan.head_floats);
-                pack_keys<E>(b, packed, f.p, s, first / b.group());
-                for (int64_t h = first; h < first + task_heads; h++) {
-                    backward_head<E>(b, f, packed, s, h);
-                    if (!plan.is_split) {
-                        add_head(b, b.dk, packed.dk, s, h);
-                        add_head(b, b.dv, packed.dv, s, h);
-                    }
+        const BackwardBlock<E> f = backward_block<E>(scratch + tasks.thread() * plan.block_floats, b.width);
+        for (int64_t task; tasks.take(task);) {
+            const int64_t s = task / tasks_of_sequence, first = task % tasks_of_sequence * task_heads;
+            const int64_t owner = plan.is_split ? task : tasks.thread();
+            const BackwardKeys<E> packed = backward_keys<E>(b, heads + owner * plan.head_floats);
+            pack_keys<E>(b, packed, f.p, s, first / b.group());
+            for (int64_t h = first; h < first + task_heads; h++) {
+                backward_head<E>(b, f, packed, s, h);
+                if (!plan.is_split) {
+                    add_head(b, b.dk, packed.dk, s, h);
+                    add_head(b, b.dv, packed.dv, s, h);
                 }
             }
         }
-#pragma omp for collapse(2) schedule(static)
-        for (int64_t s = 0; s < b.seq.count; s++) {
-            for (int64_t kv = 0; kv < b.NKV; kv++) {
-                for (int64_t h = kv * b.group(); plan.is_split && h < (kv + 1) * b.group(); h++) {
-                    const BackwardKeys<E> part =
-                        backward_keys<E>(b, heads + (s * b.NH + h) * plan.head_floats);
-                    add_head(b, b.dk, part.dk, s, h);
-                    add_head(b, b.dv, part.dv, s, h);
-                }
+    });
+    if (plan.is_split) {
+        team.each(b.seq.count * b.NKV, true, [&](int64_t task) {
+            const int64_t s = task / b.NKV, kv = task % b.NKV;
+            for (int64_t h = kv * b.group(); h < (kv + 1) * b.group(); h++) {
+                const BackwardKeys<E> part = backward_keys<E>(b, heads + (s * b.NH + h) * plan.head_floats);
+                add_head(b, b.dk, part.dk, s, h);
+                add_head(b, b.dv, part.dv, s, h);
             }
-        }
+        });
     }
 }
 
@@ -361,9 +358,9 @@ void CpuKernels::attention_backward(float* dq,         // (N,NH,HS) =
     const BackwardPlan plan(b, threads_);
     float* own = scratch(plan.floats(b, threads_));
     if (bf16_) {
-        backward<Bf16>(b, plan, own, threads_);
+        backward<Bf16>(b, plan, own, team_);
     } else {
-        backward<F32>(b, plan, own, threads_);
+        backward<F32>(b, plan, own, team_);
     }
 }
 

@@ -242,31 +242,24 @@ void attend_part(const Attention& a, const ForwardPlan& plan, float* scratch, in
 }
 
 template <class E>
-void attend(const Attention& a, const ForwardPlan& plan, float* scratch, [[maybe_unused]] int threads) {
+void attend(const Attention& a, const ForwardPlan& plan, float* scratch, Team& team) {
     const int64_t group = a.NH / a.NKV;
-#pragma omp parallel num_threads(threads) if (plan.is_parallel)
-    {
+    const int64_t row_tasks = ceil_div(a.NKV, plan.heads), packed_tasks = a.NKV * plan.parts; // of a sequence
+    const int64_t most = max_of(row_tasks, packed_tasks);
+    team.share(a.seq.count * most, plan.is_parallel, [&](Tasks& tasks) {
         [[maybe_unused]] const TileRegisters registers;
-        float* mine = scratch + thread_index() * plan.thread_floats;
-#pragma omp for collapse(2) schedule(dynamic) nowait
-        for (int64_t s = 0; s < a.seq.count; s++) {
-            for (int64_t kv = 0; kv < a.NKV; kv += plan.heads) {
-                for (int64_t i = 0; !is_packed(a, s) && i < rows_of(a, s); i++) {
-                    attend_row(a, mine, s, i, kv * group, min_of(a.NKV, kv + plan.heads) * group);
-                }
+        float* mine = scratch + tasks.thread() * plan.thread_floats;
+        for (int64_t task; tasks.take(task);) {
+            const int64_t s = task / most, part = task % most;
+            if (is_packed(a, s) && part < packed_tasks) {
+                attend_part<E>(a, plan, mine, s, part / plan.parts, part % plan.parts);
+            }
+            const int64_t kv = part * plan.heads;
+            for (int64_t i = 0; !is_packed(a, s) && part < row_tasks && i < rows_of(a, s); i++) {
+                attend_row(a, mine, s, i, kv * group, min_of(a.NKV, kv + plan.heads) * group);
             }
         }
-#pragma omp for collapse(3) schedule(dynamic)
-        for (int64_t s = 0; s < a.seq.count; s++) {
-            for (int64_t kv = 0; kv < a.NKV; kv++) {
-                for (int64_t part = 0; part < plan.parts; part++) {
-                    if (is_packed(a, s)) {
-                        attend_part<E>(a, plan, mine, s, kv, part);
-                    }
-                }
-            }
-        }
-    }
+    });
 }
 
 } // namespace
@@ -282,9 +275,9 @@ void CpuKernels::attention_forward(float* out,     // (N,NH,HS) =
         plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
     float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
-        attend<Bf16>(a, plan, own, threads_);
+        attend<Bf16>(a, plan, own, team_);
     } else {
-        attend<F32>(a, plan, own, threads_);
+        attend<F32>(a, plan, own, team_);
     }
 }
 
@@ -300,9 +293,9 @@ void CpuKernels::attention_cached(float* out,            // (N,NH,HS) =
         plan_forward(a, bf16_ ? padded_to_words<Bf16>(HS) : padded_to_words<F32>(HS), threads_);
     float* own = scratch(threads_ * plan.thread_floats);
     if (bf16_) {
-        attend<Bf16>(a, plan, own, threads_);
+        attend<Bf16>(a, plan, own, team_);
     } else {
-        attend<F32>(a, plan, own, threads_);
+        attend<F32>(a, plan, own, team_);
     }
 }
 

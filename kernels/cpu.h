@@ -1,6 +1,7 @@
 // cpu.h — the fast CPU backend: who owns what, and which file holds which op.
 //
 //   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
+//   team.cpp             the threads
 //   matmul_cpu.cpp       products (micro_kernel.h: in registers; panels.h: how operands are packed for it)
 //   few_rows_cpu.cpp     products of few rows: decoding
 //   matmul_steps_cpu.cpp how matmul_cpu.cpp came about, in numbered versions; for `make bench` and its readers
@@ -12,11 +13,12 @@
 // amx and the flags that belong to it; all they define is in the namespace of that name. CpuMemory is compiled once, without such
 // flags: it holds what does not depend on the instruction set.
 //
-// An op shares its work between `threads_` OpenMP threads, and cuts it such that the order of every sum is given by the
+// An op shares its work between the threads of `team_`, and cuts it such that the order of every sum is given by the
 // shapes alone: one thread and sixteen give the same bits.
 #pragma once
 
 #include "kernels.h"
+#include "team.h"
 
 namespace skintern {
 
@@ -38,9 +40,6 @@ struct CpuSettings {
     bool q8;               // activations of few rows are rounded to 8 bits
 };
 
-// The number of the calling thread inside a parallel region, 0 outside.
-int thread_index();
-
 // Memory, name and scratch of the backend.
 class CpuMemory : public Kernels {
 public:
@@ -61,12 +60,13 @@ public:
 
 protected:
     // At least `floats` floats, 64-byte aligned, contents undefined. One block, asked for once at the start of an op
-    // (outside its parallel region) and valid until the next call; it only grows, so a training step allocates nothing.
+    // (before the work is shared) and valid until the next call; it only grows, so a training step allocates nothing.
     // An op that calls another one has a second block.
     float* scratch(int64_t floats, int block = 0);
 
     const char* const isa_;
-    const int threads_;
+    Team team_;
+    const int threads_; // of the team
     const LibraryMatmul library_; // nullptr: our own matmul
     const bool bf16_;
     const bool q8_;

@@ -1,9 +1,11 @@
 // cpu_dispatch.cpp — make_kernels(): which backend, which instruction set, which matmul; and the memory of the CPU.
 //
 // The build links the *_cpu.cpp files once per instruction set (SKINTERN_X86_ISAS says that avx2 and avx512 are among
-// them, SKINTERN_AMX that avx512bf16 and amx are) and the processor decides at run time which of them may run. An option that cannot be had is an error, never
-// silently something else: figures of two machines would be compared that do not compare.
+// them, SKINTERN_AMX that avx512bf16 and amx are) and the processor decides at run time which of them may run. An option
+// that cannot be had is an error, never silently something else: figures of two machines would be compared that do not
+// compare.
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -19,24 +21,12 @@
 #include <unistd.h>
 #endif
 
-#ifdef _OPENMP
-#include <omp.h>
-#endif
-
 #include "check.h"
 #include "cpu.h"
 
 namespace skintern {
 
-// ---- threads and memory --------------------------------------------------------------------------------------------
-
-int thread_index() {
-#ifdef _OPENMP
-    return omp_get_thread_num();
-#else
-    return 0;
-#endif
-}
+// ---- memory --------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -64,7 +54,7 @@ void release(void* ptr) { std::free(ptr); }
 } // namespace
 
 CpuMemory::CpuMemory(const CpuSettings& settings)
-    : isa_(settings.isa), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16), q8_(settings.q8) {}
+    : isa_(settings.isa), team_(settings.threads), threads_(settings.threads), library_(settings.library), bf16_(settings.bf16), q8_(settings.q8) {}
 
 CpuMemory::~CpuMemory() {
     for (const Scratch& s : scratch_) {
@@ -224,12 +214,7 @@ LibraryMatmul choose_matmul(const std::string& matmul) {
 
 int choose_threads(int threads) {
     CHECK(threads >= 0, "threads is %d; it is a count, or 0 for as many as there are processors", threads);
-#ifdef _OPENMP
-    return threads > 0 ? threads : omp_get_max_threads();
-#else
-    CHECK(threads <= 1, "%d threads were asked for, but this build has no OpenMP", threads);
-    return 1;
-#endif
+    return threads > 0 ? threads : usable_processors();
 }
 
 } // namespace
@@ -257,47 +242,48 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
 const MatmulStep* matmul_steps(const std::string& isa) { return choose_isa(isa).steps; }
 
 double measure_peak(const std::string& isa, int threads, bool bf16) {
-    [[maybe_unused]] const int workers = choose_threads(threads);
+    Team team(choose_threads(threads));
     constexpr int kRuns = 20;
-    constexpr int64_t kRounds = 50 * 1000;
+    constexpr int64_t kRounds = 50 * 1000, kPieces = 10; // of a thread
     const auto spin = choose_isa(isa).spin;
     double best = 0.0;
     for (int run = 0; run < kRuns; run++) {
-        double flops = 0.0;
+        std::atomic<int64_t> flops = 0;
         const auto begin = std::chrono::steady_clock::now();
-#pragma omp parallel num_threads(workers) reduction(+ : flops)
-        {
-            float sink = 0.0f;
-            flops += static_cast<double>(spin(kRounds, &sink, bf16));
-        }
+        team.share(team.threads() * kPieces, true, [&](Tasks& tasks) {
+            for (int64_t piece; tasks.take(piece);) {
+                float sink = 0.0f;
+                flops += spin(kRounds / kPieces, &sink, bf16);
+            }
+        });
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-        best = flops / seconds.count() > best ? flops / seconds.count() : best;
+        best = std::max(best, static_cast<double>(flops) / seconds.count());
     }
     return best;
 }
 
 double measure_bandwidth(int threads) {
-    [[maybe_unused]] const int workers = choose_threads(threads);
+    Team team(choose_threads(threads));
     constexpr int kRuns = 7;
     constexpr int64_t kWords = int64_t{1} << 27, kPiece = 1 << 13; // of 8 bytes; a piece is 64 KiB
     const std::unique_ptr<void, void (*)(void*)> memory(allocate(kWords * sizeof(uint64_t)), release);
     CHECK(memory != nullptr, "not enough memory: the bandwidth is measured over 1 GiB");
     uint64_t* words = static_cast<uint64_t*>(memory.get());
     double best = 0.0;
-    uint64_t sum = 0; // compared below, so that the reads are not left out
+    std::atomic<uint64_t> sum = 0; // compared below, so that the reads are not left out
     for (int run = 0; run <= kRuns; run++) {
         const auto begin = std::chrono::steady_clock::now();
-#pragma omp parallel for num_threads(workers) reduction(+ : sum) schedule(static)
-        for (int64_t first = 0; first < kWords; first += kPiece) {
+        team.each(kWords / kPiece, true, [&](int64_t task) {
+            uint64_t* piece = words + task * kPiece;
             if (run == 0) { // the thread that reads a page is the first to touch it
-                std::memset(words + first, 1, kPiece * sizeof(uint64_t));
+                std::memset(piece, 1, kPiece * sizeof(uint64_t));
             }
-            uint64_t piece = 0;
+            uint64_t sum_of_piece = 0;
             for (int64_t i = 0; i < kPiece; i++) {
-                piece += words[first + i];
+                sum_of_piece += piece[i];
             }
-            sum += piece;
-        }
+            sum += sum_of_piece;
+        });
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         const double rate = static_cast<double>(kWords) * sizeof(uint64_t) / seconds.count();
         best = run > 0 && rate > best ? rate : best;

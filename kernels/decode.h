@@ -93,7 +93,7 @@ inline void scale_nibbles(vec (&out)[kPartVectors], __m128i first, __m128i secon
 // ---- a part of each type -----------------------------------------------------------------------------------------------
 
 template <WeightType TYPE>
-inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t part) {
+[[gnu::always_inline]] inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t part) {
     constexpr WeightFormat kFormat = kWeightFormats[static_cast<int>(TYPE)];
     constexpr int kGroupVectors = 16 / kLanes;
     if constexpr (TYPE == WeightType::bf16 || TYPE == WeightType::f16) {
@@ -165,7 +165,7 @@ inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t pa
 #else
 
 template <WeightType TYPE>
-inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t part) {
+[[gnu::always_inline]] inline void decode_part(vec (&out)[kPartVectors], const uint8_t* row, int64_t part) {
     float numbers[kDecodedPart];
     dequantize(numbers, TYPE, row, part * kDecodedPart, kDecodedPart);
     for (int v = 0; v < kPartVectors; v++) {

@@ -22,7 +22,7 @@ constexpr int64_t kDotTask = 32;   // columns of one task
 // Blocks are asked for so far ahead: the processor's own prefetching does not cross the pages of a mapped file.
 constexpr int64_t kPrefetchBytes = 8192;
 // Multiply-adds below which waking the other threads costs more.
-[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+constexpr int64_t kParallelWork = 256 * 1024;
 
 // sum[i][j] += the dot product of row m+i of a and row j of b, of floats, lane by lane.
 template <int ROWS, int COLUMNS>
@@ -145,6 +145,17 @@ void dot_columns(const Product& product, const float* const* rounded, int64_t M,
     }
 }
 
+// The columns of one task, from column n.
+void dot_task(const Product& product, const float* const* rounded, int64_t M, int64_t n) {
+    const int64_t end = min_of(product.N, n + kDotTask);
+    for (; n + kDotColumns <= end; n += kDotColumns) {
+        dot_columns<kDotColumns>(product, rounded, M, n);
+    }
+    for (; n < end; n++) {
+        dot_columns<1>(product, rounded, M, n);
+    }
+}
+
 // The rows of a of every term, in 8 bits where its weight is multiplied so. Terms of the same rows share them.
 struct RoundedRows {
     const float* rows[kMaxProducts][kMaxTerms] = {};
@@ -203,21 +214,13 @@ void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
             work += M * list[p].N * list[p].terms[t].K;
         }
     }
-#pragma omp parallel for num_threads(threads_) schedule(static) if (work > kParallelWork)
-    for (int64_t task = 0; task < first_task[count]; task++) {
+    team_.each(first_task[count], work > kParallelWork, [&](int64_t task) {
         int64_t p = 0;
         while (task >= first_task[p + 1]) {
             p++;
         }
-        int64_t n = (task - first_task[p]) * kDotTask;
-        const int64_t end = min_of(list[p].N, n + kDotTask);
-        for (; n + kDotColumns <= end; n += kDotColumns) {
-            dot_columns<kDotColumns>(list[p], rounded.rows[p], M, n);
-        }
-        for (; n < end; n++) {
-            dot_columns<1>(list[p], rounded.rows[p], M, n);
-        }
-    }
+        dot_task(list[p], rounded.rows[p], M, (task - first_task[p]) * kDotTask);
+    });
 }
 
 } // namespace skintern::SKINTERN_ISA

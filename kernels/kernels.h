@@ -263,7 +263,7 @@ struct KernelOptions {
     std::string device = "cpu"; // reference | cpu
     std::string isa = "auto";   // auto | portable | avx2 | avx512 | avx512bf16 | amx: what the fast CPU ops use
     std::string matmul = "own"; // own | openblas: who multiplies matrices on the cpu device
-    int threads = 0;            // 0: as many as OpenMP would use
+    int threads = 0;            // 0: as many as the process has processors
     std::string dtype = "f32";  // f32 | bf16: the operands of products
     std::string activations = "f32"; // f32 | q8: rounded to 8 bits where few rows meet a weight in Q8_0, Q4_0 or Q4_1
 };

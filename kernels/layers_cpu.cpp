@@ -19,7 +19,7 @@ namespace skintern::SKINTERN_ISA {
 namespace {
 
 // Elements below which waking the other threads costs more.
-[[maybe_unused]] constexpr int64_t kParallelElements = 32 * 1024;
+constexpr int64_t kParallelElements = 32 * 1024;
 constexpr int64_t kRangeElements = 4096; // elements of one task of an elementwise op
 constexpr int64_t kChunkRows = 64;       // rows of one partial sum
 constexpr int64_t kStripColumns = 64;    // columns of one task where rows must stay in order
@@ -59,10 +59,9 @@ vec sigmoid(vec x) {
 void CpuKernels::bias_forward(float* out,        // (N,C) +=
                               const float* bias, // (C)
                               int64_t N, int64_t C) {
-#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
-    for (int64_t n = 0; n < N; n++) {
+    team_.each(N, N * C > kParallelElements, [&](int64_t n) {
         add_row(out + n * C, bias, C);
-    }
+    });
 }
 
 void CpuKernels::bias_backward(float* dbias,      // (C) +=
@@ -70,13 +69,12 @@ void CpuKernels::bias_backward(float* dbias,      // (C) +=
                                int64_t N, int64_t C) {
     const int64_t chunks = ceil_div(N, kChunkRows);
     float* partial = scratch(chunks * C); // (chunks,C)
-#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
-    for (int64_t i = 0; i < chunks; i++) {
+    team_.each(chunks, N * C > kParallelElements, [&](int64_t i) {
         zero_all(partial + i * C, C);
         for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
             add_row(partial + i * C, dout + n * C, C);
         }
-    }
+    });
     add_chunks(dbias, partial, chunks, C);
 }
 
@@ -88,10 +86,9 @@ void CpuKernels::gather_rows(float* out,          // (M,C) =
                              int64_t M, int64_t C) {
     const char* bytes = static_cast<const char*>(table.data);
     const int64_t row_size = row_bytes(table.type, C);
-#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
-    for (int64_t m = 0; m < M; m++) {
+    team_.each(M, M * C > kParallelElements, [&](int64_t m) {
         dequantize(out + m * C, table.type, bytes + rows[m] * row_size, 0, C);
-    }
+    });
 }
 
 void CpuKernels::scatter_rows(void* table,         // (any,C) =, rows not named stay as they are
@@ -99,8 +96,7 @@ void CpuKernels::scatter_rows(void* table,         // (any,C) =, rows not named 
                               const float* inp,    // (M,C)
                               const int32_t* rows, // (M)
                               int64_t M, int64_t C) {
-#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
-    for (int64_t m = 0; m < M; m++) {
+    team_.each(M, M * C > kParallelElements, [&](int64_t m) {
         if (type == WeightType::bf16) {
             uint16_t* row = static_cast<uint16_t*>(table) + rows[m] * C;
             for (int64_t c = 0; c < C; c++) {
@@ -109,7 +105,7 @@ void CpuKernels::scatter_rows(void* table,         // (any,C) =, rows not named 
         } else {
             std::memcpy(static_cast<float*>(table) + rows[m] * C, inp + m * C, static_cast<size_t>(C) * sizeof(float));
         }
-    }
+    });
 }
 
 // Two rows of inp may name the same row of table, so a task takes a strip of columns through all rows, in order.
@@ -117,13 +113,13 @@ void CpuKernels::scatter_add_rows(float* table,        // (any,C) +=
                                   const float* inp,    // (M,C)
                                   const int32_t* rows, // (M)
                                   int64_t M, int64_t C) {
-#pragma omp parallel for num_threads(threads_) if (M * C > kParallelElements)
-    for (int64_t c = 0; c < C; c += kStripColumns) {
+    team_.each(ceil_div(C, kStripColumns), M * C > kParallelElements, [&](int64_t strip) {
+        const int64_t c = strip * kStripColumns;
         const int64_t width = min_of(C - c, kStripColumns);
         for (int64_t m = 0; m < M; m++) {
             add_row(table + rows[m] * C + c, inp + m * C + c, width);
         }
-    }
+    });
 }
 
 // ---- normalisation ---------------------------------------------------------------------------------------------------
@@ -133,8 +129,7 @@ void CpuKernels::rmsnorm_forward(MatrixOut out,       // (N,C) =
                                  const float* inp,    // (N,C)
                                  const float* weight, // (C)
                                  int64_t N, int64_t C, float eps) {
-#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
-    for (int64_t n = 0; n < N; n++) {
+    team_.each(N, N * C > kParallelElements, [&](int64_t n) {
         const float* x = inp + n * C;
         const float r = 1.0f / std::sqrt(dot(x, x, C) / static_cast<float>(C) + eps);
         rstd[n] = r;
@@ -142,7 +137,7 @@ void CpuKernels::rmsnorm_forward(MatrixOut out,       // (N,C) =
             const vec y = load_upto(weight + c, C - c) * (load_upto(x + c, C - c) * r);
             put(out, n * C + c, y, C - c);
         }
-    }
+    });
 }
 
 namespace {
@@ -184,8 +179,7 @@ void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
                                   int64_t N, int64_t C) {
     const int64_t chunks = ceil_div(N, kChunkRows);
     float* partial = dweight != nullptr ? scratch(chunks * C) : nullptr; // (chunks,C)
-#pragma omp parallel for num_threads(threads_) if (N * C > kParallelElements)
-    for (int64_t i = 0; i < chunks; i++) {
+    team_.each(chunks, N * C > kParallelElements, [&](int64_t i) {
         float* dweight_i = dweight != nullptr ? partial + i * C : nullptr;
         if (dweight != nullptr) {
             zero_all(dweight_i, C);
@@ -193,7 +187,7 @@ void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
         for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
             rmsnorm_backward_row(dinp + n * C, dweight_i, dout + n * C, inp + n * C, weight, rstd[n], C);
         }
-    }
+    });
     if (dweight != nullptr) {
         add_chunks(dweight, partial, chunks, C);
     }
@@ -207,8 +201,7 @@ void CpuKernels::rope(float* x,                 // (N,NH,HS) in place
                       int64_t N, int64_t NH, int64_t HS, bool inverse) {
     const int64_t half = HS / 2;
     const float sign = inverse ? -1.0f : 1.0f; // turning back is turning by the negative angle
-#pragma omp parallel for num_threads(threads_) if (N * NH * HS > kParallelElements)
-    for (int64_t n = 0; n < N; n++) {
+    team_.each(N, N * NH * HS > kParallelElements, [&](int64_t n) {
         const float* cosine = cos_sin + positions[n] * HS;
         for (int64_t h = 0; h < NH; h++) {
             float* head = x + (n * NH + h) * HS;
@@ -222,20 +215,19 @@ void CpuKernels::rope(float* x,                 // (N,NH,HS) in place
                 store_upto(head + half + i, b * c + a * s, left);
             }
         }
-    }
+    });
 }
 
 void CpuKernels::swiglu_forward(MatrixOut out,     // (n) =
                                 const float* gate, // (n)
                                 const float* up,   // (n)
                                 int64_t n) {
-#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
-    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
-        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+    team_.each(ceil_div(n, kRangeElements), n > kParallelElements, [&](int64_t range) {
+        for (int64_t i = range * kRangeElements; i < min_of(n, (range + 1) * kRangeElements); i += kLanes) {
             const vec g = load_upto(gate + i, n - i);
             put(out, i, g * sigmoid(g) * load_upto(up + i, n - i), n - i);
         }
-    }
+    });
 }
 
 // out = g * s(g) * up with s the sigmoid, and (g s)' = s + g s (1 - s):
@@ -247,9 +239,8 @@ void CpuKernels::swiglu_backward(MatrixOut dgate,   // (n) =, f32 may be the mem
                                  const float* gate, // (n)
                                  const float* up,   // (n)
                                  int64_t n) {
-#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
-    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
-        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+    team_.each(ceil_div(n, kRangeElements), n > kParallelElements, [&](int64_t range) {
+        for (int64_t i = range * kRangeElements; i < min_of(n, (range + 1) * kRangeElements); i += kLanes) {
             const int64_t left = n - i;
             const vec g = load_upto(gate + i, left);
             const vec u = load_upto(up + i, left);
@@ -258,7 +249,7 @@ void CpuKernels::swiglu_backward(MatrixOut dgate,   // (n) =, f32 may be the mem
             put(dgate, i, dy * u * s * (1.0f + g * (1.0f - s)), left);
             put(dup, i, dy * g * s, left);
         }
-    }
+    });
 }
 
 // ---- loss ------------------------------------------------------------------------------------------------------------
@@ -305,8 +296,7 @@ void CpuKernels::cross_entropy(float* loss,           // (M) =
                                float* logits,         // (M,V) in, and its gradient out
                                const int32_t* target, // (M), each < V
                                int64_t M, int64_t V, float scale) {
-#pragma omp parallel for num_threads(threads_) if (M * V > kParallelElements)
-    for (int64_t m = 0; m < M; m++) {
+    team_.each(M, M * V > kParallelElements, [&](int64_t m) {
         float* x = logits + m * V;
         const float largest = max_row(x, V);
         const double below_largest = static_cast<double>(largest) - x[target[m]];
@@ -316,14 +306,13 @@ void CpuKernels::cross_entropy(float* loss,           // (M) =
             scale_all(x, static_cast<float>(scale / sum), V);
             x[target[m]] -= scale;
         }
-    }
+    });
 }
 
 void CpuKernels::argmax_rows(int32_t* out,        // (M) =
                              const float* logits, // (M,V)
                              int64_t M, int64_t V) {
-#pragma omp parallel for num_threads(threads_) if (M * V > kParallelElements)
-    for (int64_t m = 0; m < M; m++) {
+    team_.each(M, M * V > kParallelElements, [&](int64_t m) {
         const float* x = logits + m * V;
         const float largest = max_row(x, V);
         int64_t v = 0;
@@ -331,7 +320,7 @@ void CpuKernels::argmax_rows(int32_t* out,        // (M) =
             v++;
         }
         out[m] = static_cast<int32_t>(v < V ? v : 0); // nothing equals NaN
-    }
+    });
 }
 
 // ---- optimisation ----------------------------------------------------------------------------------------------------
@@ -342,8 +331,7 @@ double CpuKernels::sum_squares(const float* x, int64_t n) {
     constexpr int64_t kSums = 16; // independent sums, so that additions need not wait for one another
     const int64_t chunks = ceil_div(n, kChunk);
     double* partial = reinterpret_cast<double*>(scratch(2 * chunks));
-#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
-    for (int64_t i = 0; i < chunks; i++) {
+    team_.each(chunks, n > kParallelElements, [&](int64_t i) {
         const int64_t end = min_of(n, (i + 1) * kChunk);
         double sums[kSums] = {};
         int64_t j = i * kChunk;
@@ -359,7 +347,7 @@ double CpuKernels::sum_squares(const float* x, int64_t n) {
         for (int64_t l = 0; l < kSums; l++) {
             partial[i] += sums[l];
         }
-    }
+    });
     double sum = 0.0;
     for (int64_t i = 0; i < chunks; i++) {
         sum += partial[i];
@@ -382,9 +370,8 @@ void CpuKernels::adamw(float* param,      // (n) in place
     const float beta2 = step.beta2;
     const float eps = step.eps;
     const float grad_scale = step.grad_scale;
-#pragma omp parallel for num_threads(threads_) if (n > kParallelElements)
-    for (int64_t i0 = 0; i0 < n; i0 += kRangeElements) {
-        for (int64_t i = i0; i < min_of(n, i0 + kRangeElements); i += kLanes) {
+    team_.each(ceil_div(n, kRangeElements), n > kParallelElements, [&](int64_t range) {
+        for (int64_t i = range * kRangeElements; i < min_of(n, (range + 1) * kRangeElements); i += kLanes) {
             const int64_t left = n - i;
             const vec g = load_upto(grad + i, left) * grad_scale;
             const vec m_i = load_upto(m + i, left) * beta1 + g * (1.0f - beta1);
@@ -394,7 +381,7 @@ void CpuKernels::adamw(float* param,      // (n) in place
             const vec update = m_i * rate / (square_root(v_i * unbias) + eps);
             store_upto(param + i, load_upto(param + i, left) * keep - update, left);
         }
-    }
+    });
 }
 
 } // namespace skintern::SKINTERN_ISA

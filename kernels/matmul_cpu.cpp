@@ -31,7 +31,7 @@ constexpr int64_t kBlockWords = kPieceWords + 128; // a piece of a weight's K, a
 constexpr int64_t kBlockPanels = 128;              // of b, packed at a time
 constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
 // Multiply-adds below which waking the other threads costs more.
-[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+constexpr int64_t kParallelWork = 256 * 1024;
 
 constexpr int64_t kNarrow = 128; // columns of an out of tn that are few
 
@@ -292,6 +292,7 @@ struct Plan {
     int64_t rows;         // of a task
     int64_t panels;       // of b, of a task
     int64_t chunk_panels; // of b, packed at a time
+    bool all_packed;      // for good: nothing of b is
 };
 
 template <Words W>
@@ -299,10 +300,11 @@ Plan make_plan(const Call<W>& call, bool all_packed, int threads) {
     const int64_t chunk = all_packed ? call.panels() : min_of(call.panels(), kBlockPanels);
     const int64_t rows = min_of(kTaskRows<W>, round_up(call.M, kPanelRows<W>));
     if (call.depends) { // a task goes through all products of its rows, in order
-        return {min_of(rows, round_up(ceil_div(call.M, kTasksPerThread * threads), kPanelRows<W>)), chunk, chunk};
+        return {min_of(rows, round_up(ceil_div(call.M, kTasksPerThread * threads), kPanelRows<W>)), chunk, chunk,
+                all_packed};
     }
     const int64_t column_groups = ceil_div(kTasksPerThread * threads, ceil_div(call.M, rows));
-    return {rows, ceil_div(chunk, column_groups), chunk};
+    return {rows, ceil_div(chunk, column_groups), chunk, all_packed};
 }
 
 // Products that depend on each other are worth one pass when there is a task of whole panels for each thread.
@@ -314,21 +316,23 @@ bool is_worth_one_pass(const Call<W>& call, int threads) {
 // The panels from `begin` on, at most chunk_panels, of one block of every product.
 template <Words W>
 void multiply_chunk(const Call<W>& call, const Plan& plan, const Block* blocks, bool first_block, float* packed_b,
-                    PackedRows<W>& packed_a, int64_t begin) {
+                    float* packed_a, int64_t a_floats, Team& team, int64_t begin) {
     const int64_t end = min_of(call.panels(), begin + plan.chunk_panels);
     const int64_t panel_floats = call.block_words * kPanelColumns;
-#pragma omp for schedule(static)
-    for (int64_t n = begin; n < end; n++) {
-        const int64_t p = call.product_of(n);
-        if (call.owner[p] != p && call.panels() <= plan.chunk_panels) {
-            continue;
+    const bool together = call.work > kParallelWork;
+    team.each(plan.all_packed ? 0 : end - begin, together, [&](int64_t i) {
+        const int64_t n = begin + i, p = call.product_of(n);
+        if (call.owner[p] == p || call.panels() > plan.chunk_panels) {
+            pack_panel<W>(call, call.list[p], blocks[p], packed_b + i * panel_floats,
+                          panel_at(n - call.first_panel[p], call.list[p].N));
         }
-        pack_panel<W>(call, call.list[p], blocks[p], packed_b + (n - begin) * panel_floats,
-                      panel_at(n - call.first_panel[p], call.list[p].N));
-    }
-#pragma omp for collapse(2) schedule(dynamic) nowait
-    for (int64_t m = 0; m < call.M; m += plan.rows) {
-        for (int64_t n0 = begin; n0 < end; n0 += plan.panels) {
+    });
+    const int64_t column_tasks = ceil_div(end - begin, plan.panels);
+    team.share(ceil_div(call.M, plan.rows) * column_tasks, together, [&](Tasks& tasks) {
+        [[maybe_unused]] const TileRegisters tiles;
+        PackedRows<W> rows_of_a(packed_a + tasks.thread() * a_floats);
+        for (int64_t task; tasks.take(task);) {
+            const int64_t m = task / column_tasks * plan.rows, n0 = begin + task % column_tasks * plan.panels;
             const int64_t rows = min_of(plan.rows, call.M - m);
             int64_t packed_for = -1; // the product whose a is packed
             for (int64_t n = n0; n < min_of(end, n0 + plan.panels); n++) {
@@ -337,46 +341,39 @@ void multiply_chunk(const Call<W>& call, const Plan& plan, const Block* blocks, 
                     continue;
                 }
                 if (p != packed_for) {
-                    packed_a.pack(call, call.list[p], blocks[p], m, rows);
+                    rows_of_a.pack(call, call.list[p], blocks[p], m, rows);
                     packed_for = p;
                 }
                 const bool shared = call.owner[p] != p && call.panels() <= plan.chunk_panels;
                 const int64_t packed_n = n - call.first_panel[p] + call.first_panel[shared ? call.owner[p] : p];
-                multiply_panel<W>(call, call.list[p], blocks[p], first_block, packed_a,
+                multiply_panel<W>(call, call.list[p], blocks[p], first_block, rows_of_a,
                                   packed_b + (packed_n - begin) * panel_floats,
                                   panel_at(n - call.first_panel[p], call.list[p].N), m, rows);
             }
         }
-    }
+    });
 }
 
-// Scratch: two buffers for b used by turns, so that one barrier a block is enough: while slower threads still
-// multiply one block, the others pack the next. And one buffer for a in each thread.
+// Scratch: a buffer for b, and one for a in each thread.
 template <Words W>
 void packed_products(const Call<W>& call, const Plan& plan, float* scratch, int64_t b_floats, int64_t a_floats,
-                     [[maybe_unused]] int threads) {
-#pragma omp parallel num_threads(threads) if (call.work > kParallelWork)
-    {
-        [[maybe_unused]] const TileRegisters tiles;
-        PackedRows<W> packed_a(scratch + 2 * b_floats + thread_index() * a_floats);
-        int turn = 0;
-        for (int64_t begin = 0; begin < call.panels(); begin += plan.chunk_panels) {
-            Blocks<W> cutting[kMaxProducts];
+                     Team& team) {
+    for (int64_t begin = 0; begin < call.panels(); begin += plan.chunk_panels) {
+        Blocks<W> cutting[kMaxProducts];
+        for (int64_t p = 0; p < call.count; p++) {
+            cutting[p] = Blocks<W>(call.list[p]);
+        }
+        for (bool first = true;; first = false) {
+            Block blocks[kMaxProducts];
+            int64_t cuts = 0;
             for (int64_t p = 0; p < call.count; p++) {
-                cutting[p] = Blocks<W>(call.list[p]);
+                blocks[p] = cutting[p].next();
+                cuts += blocks[p].count;
             }
-            for (bool first = true;; first = false, turn = 1 - turn) {
-                Block blocks[kMaxProducts];
-                int64_t cuts = 0;
-                for (int64_t p = 0; p < call.count; p++) {
-                    blocks[p] = cutting[p].next();
-                    cuts += blocks[p].count;
-                }
-                if (cuts == 0) {
-                    break;
-                }
-                multiply_chunk<W>(call, plan, blocks, first, scratch + turn * b_floats, packed_a, begin);
+            if (cuts == 0) {
+                break;
             }
+            multiply_chunk<W>(call, plan, blocks, first, scratch, scratch + b_floats, a_floats, team, begin);
         }
     }
 }
@@ -451,7 +448,7 @@ void CpuKernels::packed(Layout layout, const Product* list, int64_t count, int64
     const Plan plan = make_plan(call, all_packed, threads_);
     const int64_t b_floats = all_packed ? 0 : plan.chunk_panels * kPanelColumns * call.block_words;
     const int64_t a_floats = plan.rows * call.block_words;
-    packed_products<W>(call, plan, scratch(2 * b_floats + threads_ * a_floats), b_floats, a_floats, threads_);
+    packed_products<W>(call, plan, scratch(b_floats + threads_ * a_floats), b_floats, a_floats, team_);
 }
 
 // out(M,N) of tn with few columns (the gradient of an adapter's B) is computed as its transpose: then the long operand
@@ -484,13 +481,12 @@ int64_t packed_floats(int64_t N, int64_t K) {
 }
 
 template <Words W>
-void pack_weight(float* packed, Matrix b, int64_t N, int64_t K, [[maybe_unused]] int threads) {
+void pack_weight(float* packed, Matrix b, int64_t N, int64_t K, Team& team) {
     const int64_t words = padded_words<W>(words_of<W>(K));
-#pragma omp parallel for num_threads(threads)
-    for (int64_t n = 0; n < ceil_div(N, kPanelColumns); n++) {
+    team.each(ceil_div(N, kPanelColumns), true, [&](int64_t n) {
         const Panel panel = panel_at(n, N);
         pack_b<W>(packed + panel.n0 * words, Layout::nt, b, K, panel.n0, panel.columns, panel.width, 0, K);
-    }
+    });
 }
 
 } // namespace
@@ -502,9 +498,9 @@ size_t CpuKernels::packed_bytes(int64_t N, int64_t K) const {
 
 void CpuKernels::pack(void* packed, Matrix b, int64_t N, int64_t K) {
     if (bf16_) {
-        pack_weight<kBf16Words>(static_cast<float*>(packed), b, N, K, threads_);
+        pack_weight<kBf16Words>(static_cast<float*>(packed), b, N, K, team_);
     } else {
-        pack_weight<Words::floats>(static_cast<float*>(packed), b, N, K, threads_);
+        pack_weight<Words::floats>(static_cast<float*>(packed), b, N, K, team_);
     }
 }
 

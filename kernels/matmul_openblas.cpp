@@ -1,7 +1,7 @@
 // matmul_openblas.cpp — Kernels::matmul by cblas_sgemm of OpenBLAS, to compare our own with and for who prefers it.
 //
-// OpenBLAS must be its OpenMP build and is called outside parallel regions only; then its threads and ours are the
-// same ones. It gives no promise that the sum of an element has the same order for every number of threads.
+// It has threads of its own, which wait spinning after a product, on processors that ours could use. It gives no promise that
+// the sum of an element has the same order for every number of threads.
 #include <cblas.h>
 
 #include <climits>

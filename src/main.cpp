@@ -130,23 +130,12 @@ void add_config_arguments(std::vector<std::string>& args) {
     args.insert(args.begin() + 1, from_file.begin(), from_file.end());
 }
 
-// A thread that waits for the others spins, by default for milliseconds, and with busy neighbours that is what the
-// processor is busy with: training was five times slower and more (docs/kernels.md). libgomp reads how long it
-// may spin when it is loaded, so the program sets it (to a fraction of that) and begins once more.
-void limit_spinning(char** argv) {
-    if (std::getenv("GOMP_SPINCOUNT") == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
-        setenv("GOMP_SPINCOUNT", "20000", 0);
-        execv("/proc/self/exe", argv); // where that is not possible, it goes on as it is
-    }
-}
-
 } // namespace
 
 } // namespace skintern
 
 int main(int argc, char** argv) {
     using namespace skintern;
-    limit_spinning(argv);
     CLI::App app("skintern: SKIntern (arXiv 2409.13183) from scratch");
     app.require_subcommand(1);
     // Options without a subcommand are those of reproduce.
