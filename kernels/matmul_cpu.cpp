@@ -9,8 +9,8 @@
 //   blocking       k is cut in pieces of at most kPieceWords words, and pieces are taken together in blocks: a panel of a
 //                  and of b then fit the second-level cache. A task takes kTaskRows rows and some panels of b; with a panel
 //                  of b in hand it goes through its panels of a. b is packed once, by all threads together, unless it is
-//                  a weight that was packed for good; a by the thread that takes the task, unless its rows are floats
-//                  already: those are read where they lie.
+//                  a weight that was packed for good; a by the thread that takes the task, unless its rows are words
+//                  already (floats, or pairs of BF16): those are read where they lie.
 //
 // An element of out is the sum over k in order, block after block, whatever tile it lies in and whichever thread takes
 // that tile: the result does not depend on the number of threads.
