@@ -260,8 +260,8 @@ public:
         Matrix weight(b_.data());
         if (packed) {
             packed_.push_back(std::make_unique<Floats>(
-                kernels, std::vector<float>(kernels.packed_bytes(N, K) / sizeof(float))));
-            kernels.pack(packed_.back()->data(), weight, N, K);
+                kernels, std::vector<float>(kernels.packed_bytes(Rows::many, weight, N, K) / sizeof(float))));
+            kernels.pack(Rows::many, packed_.back()->data(), weight, N, K);
             weight.packed = packed_.back()->data();
         }
         add(name, measure_peak(options.isa, threads, bf16), bf16, [this, &kernels, weight] {

@@ -133,8 +133,8 @@ public:
 
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override;
     WeightType operand_type() const override { return bf16_ ? WeightType::bf16 : WeightType::f32; }
-    size_t packed_bytes(int64_t N, int64_t K) const override;
-    void pack(void* packed, Matrix b, int64_t N, int64_t K) override;
+    size_t packed_bytes(Rows rows, Matrix b, int64_t N, int64_t K) const override;
+    void pack(Rows rows, void* packed, Matrix b, int64_t N, int64_t K) override;
 
     void bias_forward(float* out, const float* bias, int64_t N, int64_t C) override;
     void bias_backward(float* dbias, const float* dout, int64_t N, int64_t C) override;
@@ -168,6 +168,8 @@ public:
                           int64_t HS) override;
 
 private:
+    static size_t few_packed_bytes(Matrix b, int64_t N, int64_t K);
+    void pack_few(void* packed, Matrix b, int64_t N, int64_t K);
     void few_rows(const Product* list, int64_t count, int64_t M);
     void turned_product(const Product& product, int64_t M);
     template <Words W>

@@ -5,12 +5,15 @@
 // they lie; a row of blocks is decoded in registers on the way. Several products of the same call, and the terms of each,
 // are one pass: threads wake once.
 //
-// With `activations q8` the rows of a are rounded to 8 bits first, and blocks are multiplied as integers (dot_q8.h).
+// A weight that is packed for few rows (lanes.h) has a row in each lane: nothing is left to add up over lanes, and its blocks
+// are cheaper to decode. With `activations q8` the rows of a are rounded to 8 bits first, and blocks are multiplied as
+// integers (dot_q8.h).
 //
-// Cost: bytes of the weights. Scratch: rounded rows.
+// Cost: bytes of the weights. Scratch: rounded rows, or the sums of their blocks.
 #include "cpu.h"
 #include "decode.h"
 #include "dot_q8.h"
+#include "lanes.h"
 #include "simd.h"
 
 namespace skintern::SKINTERN_ISA {
@@ -145,41 +148,99 @@ void dot_columns(const Product& product, const float* const* rounded, int64_t M,
     }
 }
 
-// The columns of one task, from column n.
-void dot_task(const Product& product, const float* const* rounded, int64_t M, int64_t n) {
-    const int64_t end = min_of(product.N, n + kDotTask);
-    for (; n + kDotColumns <= end; n += kDotColumns) {
-        dot_columns<kDotColumns>(product, rounded, M, n);
+// ROWS rows of out from row m, the columns of the group that begins at n, of a term whose weight is packed.
+template <WeightType TYPE, int ROWS>
+void lane_tile(const Product& product, const Term& term, const float* prepared, bool q8, int64_t m, int64_t n) {
+    const uint8_t* group = static_cast<const uint8_t*>(term.b.packed_few) + n / kLanes * lane_group_bytes(TYPE, term.K);
+    vec sum[ROWS] = {};
+    if (q8) {
+        add_lanes_q8<TYPE, ROWS>(sum, group, prepared + m * q8_row_floats(term.K), q8_row_floats(term.K), term.K);
+    } else {
+        add_lanes<TYPE, ROWS>(sum, group, term.a.numbers() + m * term.K, prepared + m * (term.K / kLaneBlock), term.K);
     }
-    for (; n < end; n++) {
-        dot_columns<1>(product, rounded, M, n);
+    for (int i = 0; i < ROWS; i++) {
+        const int64_t at = (m + i) * product.N + n;
+        const vec base = product.base != nullptr ? load_upto(product.base + at, product.N - n) : vec{};
+        store_upto(product.out + at, fma(broadcast(product.alpha), sum[i], base), product.N - n);
     }
 }
 
-// The rows of a of every term, in 8 bits where its weight is multiplied so. Terms of the same rows share them.
-struct RoundedRows {
-    const float* rows[kMaxProducts][kMaxTerms] = {};
-    int64_t floats = 0;
+template <WeightType TYPE>
+void lane_columns(const Product& product, const Term& term, const float* prepared, bool q8, int64_t M, int64_t n) {
+    int64_t m = 0;
+    for (; m + 4 <= M; m += 4) {
+        lane_tile<TYPE, 4>(product, term, prepared, q8, m, n);
+    }
+    for (; m + 2 <= M; m += 2) {
+        lane_tile<TYPE, 2>(product, term, prepared, q8, m, n);
+    }
+    if (m < M) {
+        lane_tile<TYPE, 1>(product, term, prepared, q8, m, n);
+    }
+}
 
-    RoundedRows(const Product* list, int64_t count, int64_t M, float* scratch) {
+// The columns of one task, from column n; `prepared`: PreparedRows::rows of each term.
+void dot_task(Product product, const float* const* prepared, bool q8, int64_t M, int64_t n) {
+    const int64_t end = min_of(product.N, n + kDotTask);
+    const Term& first = product.terms[0];
+    if (first.b.packed_few != nullptr) {
+        for (int64_t group = n; group < end; group += kLanes) {
+            switch (first.b.type) {
+            case WeightType::q8_0: lane_columns<WeightType::q8_0>(product, first, prepared[0], q8, M, group); break;
+            case WeightType::q4_0: lane_columns<WeightType::q4_0>(product, first, prepared[0], q8, M, group); break;
+            default: lane_columns<WeightType::q4_1>(product, first, prepared[0], q8, M, group); break;
+            }
+        }
+        product.base = product.out; // to which the others add
+        product.terms[0] = {};
+        if (product.term_count == 1) {
+            return;
+        }
+    }
+    for (; n + kDotColumns <= end; n += kDotColumns) {
+        dot_columns<kDotColumns>(product, prepared, M, n);
+    }
+    for (; n < end; n++) {
+        dot_columns<1>(product, prepared, M, n);
+    }
+}
+
+// What is known of the rows of a before any weight is read: rounded to 8 bits where the weight is multiplied so, or the sums
+// of their blocks, by which the offsets of a packed weight are multiplied. Terms of the same rows share it.
+struct PreparedRows {
+    const float* rows[kMaxProducts][kMaxTerms] = {};
+
+    static bool has_block_sums(const Term& term, int64_t t) {
+        return t == 0 && term.b.type == WeightType::q4_1 && term.b.packed_few != nullptr;
+    }
+
+    static int64_t row_floats(const Term& term, int64_t t, bool q8) {
+        if (q8) {
+            return has_q8_dot(term.b.type) ? q8_row_floats(term.K) : 0;
+        }
+        return has_block_sums(term, t) ? term.K / kLaneBlock : 0;
+    }
+
+    PreparedRows(const Product* list, int64_t count, int64_t M, bool q8, float* scratch) {
         for (int64_t p = 0; p < count; p++) {
             for (int64_t t = 0; t < list[p].term_count; t++) {
                 const Term& term = list[p].terms[t];
-                if (!has_q8_dot(term.b.type)) {
+                const int64_t floats = row_floats(term, t, q8);
+                for (int64_t q = 0; q < p && floats > 0 && rows[p][t] == nullptr; q++) {
+                    rows[p][t] = list[q].terms[0].a.data == term.a.data ? rows[q][0] : nullptr;
+                }
+                if (floats == 0 || rows[p][t] != nullptr) {
                     continue;
                 }
-                const float* known = nullptr;
-                for (int64_t q = 0; q < p && known == nullptr; q++) {
-                    known = list[q].terms[0].a.data == term.a.data ? rows[q][0] : nullptr;
-                }
-                if (known == nullptr) {
-                    known = scratch + floats;
-                    for (int64_t m = 0; m < M; m++) {
-                        quantise_row(scratch + floats + m * q8_row_floats(term.K), term.a.numbers() + m * term.K, term.K);
+                rows[p][t] = scratch;
+                for (int64_t m = 0; m < M; m++, scratch += floats) {
+                    const float* a = term.a.numbers() + m * term.K;
+                    if (q8) {
+                        quantise_row(scratch, a, term.K);
+                    } else {
+                        sum_blocks(scratch, a, term.K);
                     }
-                    floats += M * q8_row_floats(term.K);
                 }
-                rows[p][t] = known;
             }
         }
     }
@@ -199,27 +260,32 @@ void CpuKernels::few_rows(const Product* list, int64_t count, int64_t M) {
             }
         }
     }
-    int64_t rounded_floats = 0;
-    for (int64_t p = 0; p < count && q8_; p++) {
-        for (int64_t t = 0; t < list[p].term_count; t++) {
-            rounded_floats += M * q8_row_floats(list[p].terms[t].K);
-        }
-    }
-    const RoundedRows rounded(list, q8_ ? count : 0, M, scratch(rounded_floats));
     int64_t first_task[kMaxProducts + 1] = {0};
-    int64_t work = 0;
+    int64_t work = 0, prepared_floats = 0;
     for (int64_t p = 0; p < count; p++) {
         first_task[p + 1] = first_task[p] + ceil_div(list[p].N, kDotTask);
         for (int64_t t = 0; t < list[p].term_count; t++) {
             work += M * list[p].N * list[p].terms[t].K;
+            prepared_floats += M * PreparedRows::row_floats(list[p].terms[t], t, q8_);
         }
     }
+    const PreparedRows prepared(list, count, M, q8_, scratch(prepared_floats));
     team_.each(first_task[count], work > kParallelWork, [&](int64_t task) {
         int64_t p = 0;
         while (task >= first_task[p + 1]) {
             p++;
         }
-        dot_task(list[p], rounded.rows[p], M, (task - first_task[p]) * kDotTask);
+        dot_task(list[p], prepared.rows[p], q8_, M, (task - first_task[p]) * kDotTask);
+    });
+}
+
+size_t CpuKernels::few_packed_bytes(Matrix b, int64_t N, int64_t K) {
+    return has_lanes(b.type) ? static_cast<size_t>(ceil_div(N, kLanes) * lane_group_bytes(b.type, K)) : 0;
+}
+
+void CpuKernels::pack_few(void* packed, Matrix b, int64_t N, int64_t K) {
+    team_.each(ceil_div(N, kLanes), true, [&](int64_t group) {
+        pack_lanes(static_cast<uint8_t*>(packed) + group * lane_group_bytes(b.type, K), b, N, K, group * kLanes);
     });
 }
 

@@ -49,6 +49,8 @@ enum class Layout {
     tn, // out(M,N) = a(K,M)^T b(K,N)    the gradient of its weight
 };
 
+enum class Rows { many, few };
+
 // One term of a sum of products. Matrices are as the layout says, with this K.
 struct Term {
     Matrix a; // f32 or bf16
@@ -120,11 +122,11 @@ public:
                 Matrix b,  // (N,K) for nt, else (K,N)
                 int64_t M, int64_t N, int64_t K, real alpha, bool accumulate);
 
-    // A frozen weight read in nt may be packed once, as its products read it: `bytes` is what that takes (0: this backend
-    // does not), pack() fills so many bytes of alloc() and the result stands in Matrix::packed. The results of products
-    // are the same to the last bit.
-    virtual size_t packed_bytes(int64_t N, int64_t K) const = 0;
-    virtual void pack(void* packed, Matrix b, int64_t N, int64_t K) = 0;
+    // A frozen weight b(N,K) read in nt may be packed once, as its products of many rows or of few (at most kFewRows) read it:
+    // `packed_bytes` is what that takes (0: this backend does not), pack() fills so many bytes of alloc(), and the result
+    // stands in Matrix::packed or packed_few. The results of products of many rows are the same to the last bit.
+    virtual size_t packed_bytes(Rows rows, Matrix b, int64_t N, int64_t K) const = 0;
+    virtual void pack(Rows rows, void* packed, Matrix b, int64_t N, int64_t K) = 0;
 
     // out[n,c] += bias[c]
     virtual void bias_forward(real* out,        // (N,C) +=

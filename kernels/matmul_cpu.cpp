@@ -491,13 +491,18 @@ void pack_weight(float* packed, Matrix b, int64_t N, int64_t K, Team& team) {
 
 } // namespace
 
-size_t CpuKernels::packed_bytes(int64_t N, int64_t K) const {
+size_t CpuKernels::packed_bytes(Rows rows, Matrix b, int64_t N, int64_t K) const {
+    if (rows == Rows::few) {
+        return few_packed_bytes(b, N, K);
+    }
     const int64_t floats = bf16_ ? packed_floats<kBf16Words>(N, K) : packed_floats<Words::floats>(N, K);
     return library_ != nullptr ? 0 : static_cast<size_t>(floats) * sizeof(float);
 }
 
-void CpuKernels::pack(void* packed, Matrix b, int64_t N, int64_t K) {
-    if (bf16_) {
+void CpuKernels::pack(Rows rows, void* packed, Matrix b, int64_t N, int64_t K) {
+    if (rows == Rows::few) {
+        pack_few(packed, b, N, K);
+    } else if (bf16_) {
         pack_weight<kBf16Words>(static_cast<float*>(packed), b, N, K, team_);
     } else {
         pack_weight<Words::floats>(static_cast<float*>(packed), b, N, K, team_);

@@ -54,8 +54,10 @@ public:
         observe("products", flops, bytes, [&] { inner_->products(layout, list, count, M); });
     }
     WeightType operand_type() const override { return inner_->operand_type(); }
-    size_t packed_bytes(int64_t N, int64_t K) const override { return inner_->packed_bytes(N, K); }
-    void pack(void* packed, Matrix b, int64_t N, int64_t K) override { inner_->pack(packed, b, N, K); }
+    size_t packed_bytes(Rows rows, Matrix b, int64_t N, int64_t K) const override {
+        return inner_->packed_bytes(rows, b, N, K);
+    }
+    void pack(Rows rows, void* packed, Matrix b, int64_t N, int64_t K) override { inner_->pack(rows, packed, b, N, K); }
     void bias_forward(real* out, const real* bias, int64_t N, int64_t C) override {
         observe("bias_forward", 0, 2 * kReal * N * C, [&] { inner_->bias_forward(out, bias, N, C); });
     }

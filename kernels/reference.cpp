@@ -229,8 +229,8 @@ public:
         }
     }
 
-    size_t packed_bytes(int64_t, int64_t) const override { return 0; }
-    void pack(void*, Matrix, int64_t, int64_t) override {}
+    size_t packed_bytes(Rows, Matrix, int64_t, int64_t) const override { return 0; }
+    void pack(Rows, void*, Matrix, int64_t, int64_t) override {}
 
     void bias_forward(real* out,        // (N,C) +=
                       const real* bias, // (C)

@@ -56,7 +56,8 @@ inline constexpr int kWeightTypes = 11;
 struct Matrix {
     const void* data = nullptr;
     WeightType type = WeightType::f32;
-    const void* packed = nullptr; // by Kernels::pack, or null
+    const void* packed = nullptr;     // by Kernels::pack for many rows, or null
+    const void* packed_few = nullptr; // for few rows, or null
 
     [[gnu::always_inline]] Matrix() {}
     [[gnu::always_inline]] Matrix(const real* numbers) : data(numbers) {} // not explicit: an operand that is no weight is written as it is

@@ -119,10 +119,10 @@ void measure_matmul(Kernels& kernels, const std::string& dtype, const OpConfig& 
     if (!c.save.empty()) {
         save_product(c.save, c, a, b, out);
     }
-    if (const size_t bytes = kernels.packed_bytes(c.N, c.K); bytes > 0) {
+    if (const size_t bytes = kernels.packed_bytes(Rows::many, weight, c.N, c.K); bytes > 0) {
         const std::unique_ptr<void, std::function<void(void*)>> packed(kernels.alloc(bytes),
                                                                        [&](void* p) { kernels.free(p); });
-        kernels.pack(packed.get(), weight, c.N, c.K);
+        kernels.pack(Rows::many, packed.get(), weight, c.N, c.K);
         weight.packed = packed.get();
         print_rate("matmul", dtype, what + ", weight packed once", flops, "GFLOP/s", time_op(product), json);
     }

@@ -270,9 +270,7 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
             cache_rows[i] = static_cast<int32_t>(slot[s] * cache_capacity_) + batch.positions[i];
         }
     }
-    if (batch.tokens() > kFewRows) {
-        pack_weights();
-    }
+    pack_weights(batch.tokens() > kFewRows ? Rows::many : Rows::few);
     Pass pass = begin(batch, false);
     pass.slot = slot_.upload(slot);
     pass.length = length_.upload(length);

@@ -104,7 +104,7 @@ private:
     void attach_adapter(const LoraConfig& lora);
     void bind(Linear& layer);
     std::string head_name() const;
-    void pack_weights();
+    void pack_weights(Rows rows);
     void plan(int64_t N, int64_t M, bool training);
     Pass begin(const Batch& batch, bool training);
     void forward(Pass& pass);
@@ -145,8 +145,12 @@ private:
     Buffer<int64_t> seq_start_;
     Buffer<real> rope_table_; // (P,HS)
     int64_t rope_positions_ = 0;
-    Buffer<uint8_t> packed_; // the frozen weights once more, where pack_weights() made them
-    bool weights_are_packed_ = false;
+    struct Packed { // the frozen weights once more, where pack_weights() made them
+        explicit Packed(Kernels& kernels) : weights(kernels) {}
+        Buffer<uint8_t> weights;
+        bool is_done = false;
+    };
+    Packed packed_[2]; // for many rows, for few
 
     Buffer<uint8_t> cache_; // (L,2,slots,capacity,NKV*HS) of cache_type_: keys and values of each layer
     WeightType cache_type_ = WeightType::f32;

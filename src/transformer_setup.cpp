@@ -41,7 +41,7 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
                          const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
-      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels), packed_(kernels),
+      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels), packed_{Packed(kernels), Packed(kernels)},
       cache_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
@@ -81,13 +81,14 @@ Transformer::~Transformer() = default;
 
 std::string Transformer::head_name() const { return config_.tied ? "model.embed_tokens.weight" : "lm_head.weight"; }
 
-// Frozen weights are packed once, as passes of many rows read them. Passes pack for themselves where that would take more
-// than kPackedLimit.
-void Transformer::pack_weights() {
-    if (weights_are_packed_ || train_ == Train::everything) {
+// Frozen weights are packed once, as passes of many rows or of few read them. Passes read them as they are where that would
+// take more than kPackedLimit.
+void Transformer::pack_weights(Rows rows) {
+    Packed& packed = packed_[rows == Rows::few];
+    if (packed.is_done || train_ == Train::everything) {
         return;
     }
-    weights_are_packed_ = true;
+    packed.is_done = true;
     std::vector<std::pair<Matrix*, std::pair<int64_t, int64_t>>> all = {{&head_, {config_.vocab, config_.channels}}};
     for (Block& block : blocks_) {
         for (Linear* layer : block.linears()) {
@@ -96,16 +97,19 @@ void Transformer::pack_weights() {
     }
     size_t bytes = 0;
     for (const auto& [matrix, shape] : all) {
-        bytes += kernels_->packed_bytes(shape.first, shape.second);
+        bytes += kernels_->packed_bytes(rows, *matrix, shape.first, shape.second);
     }
     if (bytes == 0 || bytes > kPackedLimit) {
         return;
     }
-    uint8_t* at = packed_.reserve(static_cast<int64_t>(bytes));
+    uint8_t* at = packed.weights.reserve(static_cast<int64_t>(bytes));
     for (const auto& [matrix, shape] : all) {
-        kernels_->pack(at, *matrix, shape.first, shape.second);
-        matrix->packed = at;
-        at += kernels_->packed_bytes(shape.first, shape.second);
+        const size_t matrix_bytes = kernels_->packed_bytes(rows, *matrix, shape.first, shape.second);
+        if (matrix_bytes > 0) {
+            kernels_->pack(rows, at, *matrix, shape.first, shape.second);
+            (rows == Rows::few ? matrix->packed_few : matrix->packed) = at;
+            at += matrix_bytes;
+        }
     }
 }
 

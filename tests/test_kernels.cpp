@@ -138,9 +138,9 @@ TEST_CASE("products of several terms agree with the reference, packed weights to
                     list[p].base = p == 0 ? nullptr : p == 1 ? list[p].out : put(base[p]);
                     list[p].N = N[p];
                     Matrix weight(put(w[p]));
-                    if (packed && p != 2 && kernels.packed_bytes(N[p], K) > 0) {
-                        panels.push_back(kernels.alloc(kernels.packed_bytes(N[p], K)));
-                        kernels.pack(panels.back(), weight, N[p], K);
+                    if (packed && p != 2 && kernels.packed_bytes(Rows::many, weight, N[p], K) > 0) {
+                        panels.push_back(kernels.alloc(kernels.packed_bytes(Rows::many, weight, N[p], K)));
+                        kernels.pack(Rows::many, panels.back(), weight, N[p], K);
                         weight.packed = panels.back();
                     }
                     list[p].add(x_, weight, K);

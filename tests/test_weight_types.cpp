@@ -1,6 +1,7 @@
 // Weights in the types of files: what their blocks mean, and that an op on them is the op on the decoded numbers.
 #include "kernel_backends.h"
 
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "dequantize.h"
@@ -157,6 +158,10 @@ TEST_CASE("matmul with a stored weight is matmul with its numbers, to the last b
     }
 }
 
+static bool has_integer_dot(WeightType type) {
+    return type == WeightType::q8_0 || type == WeightType::q4_0 || type == WeightType::q4_1;
+}
+
 // Rounded to 8 bits as dot_q8.h says, and widened again.
 static Vector rounded_to_8_bits(const Vector& x) {
     Vector out = x;
@@ -175,7 +180,7 @@ static Vector rounded_to_8_bits(const Vector& x) {
 TEST_CASE("activations q8 multiply few rows as if they were rounded to 8 bits, and nothing else", "[weights]") {
     Rng rng(8, "q8");
     for (const WeightType type : kStoredTypes) {
-        const bool is_rounded = type == WeightType::q8_0 || type == WeightType::q4_0 || type == WeightType::q4_1;
+        const bool is_rounded = has_integer_dot(type);
         for (const int64_t K : {32, 96, 256, 576}) {
             if (K % weight_format(type).elements != 0) {
                 continue;
@@ -208,6 +213,75 @@ TEST_CASE("activations q8 multiply few rows as if they were rounded to 8 bits, a
     }
     REQUIRE_THROWS_AS(make_kernels({"cpu", "auto", "own", 1, "f32", "q4"}), Error);
     REQUIRE_THROWS_AS(make_kernels({"reference", "auto", "own", 1, "f32", "q8"}), Error);
+}
+
+// A layer with its adapter, alpha and something to add to: all that a product of few rows does with a packed weight.
+TEST_CASE("few rows meet a weight that was packed for them", "[weights]") {
+    Rng rng(9, "packed for few");
+    const auto run = [](Kernels& kernels, bool packed, const Vector& x, const Matrix& w, const Vector& low, const Vector& b,
+                        const Vector& base, int64_t M, int64_t N, int64_t K, int64_t R) {
+        Reals x_(kernels, x), low_(kernels, low), b_(kernels, b), out(kernels, base);
+        Matrix weight = w;
+        const size_t bytes = packed ? kernels.packed_bytes(Rows::few, weight, N, K) : 0;
+        const std::unique_ptr<void, std::function<void(void*)>> memory(kernels.alloc(bytes),
+                                                                       [&](void* p) { kernels.free(p); });
+        if (bytes > 0) {
+            kernels.pack(Rows::few, memory.get(), weight, N, K);
+            weight.packed_few = memory.get();
+            weight.data = nullptr; // it is not read any more
+        }
+        Product product;
+        product.out = out.data();
+        product.base = out.data();
+        product.N = N;
+        product.alpha = real(-0.5);
+        product.add(x_.data(), weight, K);
+        product.add(low_.data(), b_.data(), R);
+        kernels.products(Layout::nt, &product, 1, M);
+        return out.read();
+    };
+    for (const WeightType type : kStoredTypes) {
+        for (const int64_t K : {32, 96, 256, 576}) {
+            for (const int64_t N : {1, 3, 5, 17, 33, 100}) {
+                const int64_t R = 5;
+                if (K % weight_format(type).elements != 0) {
+                    continue;
+                }
+                const std::vector<uint8_t> bytes = random_blocks(rng, type, N, K);
+                const std::vector<float> w = decoded(type, bytes, N, K);
+                for (int64_t M = 1; M <= kFewRows; M++) {
+                    INFO(weight_format(type).name << " M " << M << " N " << N << " K " << K);
+                    const Vector x = random_vector(rng, M * K), base = random_vector(rng, M * N);
+                    const Vector low = random_vector(rng, M * R), b = random_vector(rng, N * R);
+                    for (const std::string activations : {"f32", "q8"}) {
+                        const bool q8 = activations == "q8" && has_integer_dot(type);
+                        const Vector seen = q8 ? rounded_to_8_bits(x) : x, w_abs = absolute(w);
+                        const Vector expected = run(reference(), false, seen, w.data(), low, b, base, M, N, K, R);
+                        Vector size = absolute(base), sum(size.size());
+                        reference().matmul(Layout::nt, sum.data(), absolute(seen).data(), w_abs.data(), M, N, K, real(0.5), false);
+                        reference().matmul(Layout::nt, sum.data(), absolute(low).data(), absolute(b).data(), M, N, R, real(0.5), true);
+                        for (size_t i = 0; i < size.size(); i++) {
+                            size[i] += sum[i];
+                        }
+                        // Offsets are added apart where there are any: see above.
+                        const double cancelled = q8 || type == WeightType::q4_1 ? 20.0 : 1.0;
+                        for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+                            std::unique_ptr<Kernels> kernels;
+                            try {
+                                kernels = make_kernels({"cpu", isa, "own", 2, "f32", activations});
+                            } catch (const Error&) {
+                                continue;
+                            }
+                            INFO(isa << " " << activations);
+                            Buffer<uint8_t> blocks(*kernels, bytes);
+                            const Vector got = run(*kernels, true, x, {blocks.data(), type}, low, b, base, M, N, K, R);
+                            REQUIRE(mismatch(got, expected, scaled(cancelled * (double(K + R) + 6.0) * kU, size)) == "");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 TEST_CASE("gather_rows of a stored table gives its numbers", "[weights]") {
