@@ -25,7 +25,7 @@ namespace skintern::SKINTERN_ISA {
 namespace {
 
 // Multiply-adds below which waking the other threads costs more.
-[[maybe_unused]] constexpr int64_t kParallelWork = 256 * 1024;
+constexpr int64_t kParallelWork = 32 * 1024;
 constexpr int64_t kTasksPerThread = 4; // at least, so that the last of them does not keep the others waiting
 
 // ---- one tile ----------------------------------------------------------------------------------------------------------
