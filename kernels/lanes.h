@@ -22,7 +22,7 @@ namespace skintern::SKINTERN_ISA {
 
 constexpr int64_t kLaneBlock = 32;
 
-constexpr bool has_lanes(WeightType type) { return kLanes == 16 && has_q8_dot(type); }
+constexpr bool has_lanes(WeightType type) { return has_q8_dot(type); }
 constexpr int64_t lane_scales(WeightType type) { return type == WeightType::q4_1 ? 2 : 1; }
 constexpr int64_t lane_words(WeightType type) { return type == WeightType::q8_0 ? 8 : 4; }
 
@@ -152,6 +152,17 @@ inline void add_lanes(vec (&sum)[ROWS], const uint8_t* words, const float* a, co
 inline ivec dot_bytes(ivec sum, ivec x, int32_t y) {
 #if defined(__AVX512VNNI__)
     return (ivec)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)x, _mm512_set1_epi32(y));
+#elif defined(__AVX2__) // pairs of 16 bits: bytes 0 and 2, then 1 and 3
+    const ivec even = x & 0x00ff00ff, odd = x >> 8 & 0x00ff00ff;
+    const int32_t y_even = (y << 24 >> 24 & 0xffff) | (y << 8 >> 24) << 16;
+    const int32_t y_odd = (y << 16 >> 24 & 0xffff) | (y >> 24) << 16;
+#if defined(__AVX512BW__)
+    return sum + (ivec)_mm512_madd_epi16((__m512i)even, _mm512_set1_epi32(y_even)) +
+           (ivec)_mm512_madd_epi16((__m512i)odd, _mm512_set1_epi32(y_odd));
+#else
+    return sum + (ivec)_mm256_madd_epi16((__m256i)even, _mm256_set1_epi32(y_even)) +
+           (ivec)_mm256_madd_epi16((__m256i)odd, _mm256_set1_epi32(y_odd));
+#endif
 #else
     for (int j = 0; j < 4; j++) {
         sum += (x >> (8 * j) & 255) * static_cast<int32_t>(static_cast<int8_t>(y >> (8 * j)));
