@@ -10,7 +10,7 @@
 namespace skintern {
 
 // Rows of logits that exist at a time: (kLossChunk, V).
-inline constexpr int64_t kLossChunk = 512;
+inline constexpr int64_t kLossChunk = 256;
 
 inline std::string layer_name(int64_t l, const char* what) {
     return format("model.layers.%lld.%s", static_cast<long long>(l), what);

@@ -41,8 +41,8 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
                          const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
-      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels), packed_{Packed(kernels), Packed(kernels)},
-      cache_(kernels) {
+      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels),
+      packed_{Packed(kernels), Packed(kernels)}, cache_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
