@@ -91,8 +91,8 @@ private:
     const std::unique_ptr<Range[]> ranges_;
     Work work_ = nullptr; // null: the threads end
     const void* context_ = nullptr;
-    // The door to the work: bits 0 .. 14 count the helpers inside, bit 15 says that it is open, and the rest counts how often it
-    // was opened. Who comes when it is shut does not see work_, context_ and ranges_.
+    // The door to the work: bits 0 .. 14 count the helpers inside, bit 15 says that it is open, and the rest counts how
+    // often it was opened. Who comes when it is shut does not see work_, context_ and ranges_.
     std::atomic<uint32_t> door_{0};
     std::vector<std::thread> helpers_;
 };
