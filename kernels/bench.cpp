@@ -510,7 +510,7 @@ std::vector<LayerOp> layer_ops() {
          &L::out},
         {"rmsnorm backward", 4 * nc,
          [](Kernels& k, L& c) {
-             k.rmsnorm_backward(c.dx.data(), c.dweight.data(), c.out.data(), c.x.data(), c.weight.data(),
+             k.rmsnorm_backward(c.dx.data(), c.dweight.data(), nullptr, c.out.data(), c.x.data(), c.weight.data(),
                                 c.rstd.data(), L::N, L::C);
          },
          &L::dx},
@@ -524,7 +524,7 @@ std::vector<LayerOp> layer_ops() {
          &L::hidden},
         {"swiglu backward", 5 * nf,
          [](Kernels& k, L& c) {
-             k.swiglu_backward(c.dgate.data(), c.dup.data(), c.hidden.data(), c.gate.data(), c.up.data(),
+             k.swiglu_backward(c.dgate.data(), c.dup.data(), nullptr, c.hidden.data(), c.gate.data(), c.up.data(),
                                L::N * L::F);
          },
          &L::dgate},

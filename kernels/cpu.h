@@ -144,13 +144,13 @@ public:
     void scatter_add_rows(float* table, const float* inp, const int32_t* rows, int64_t M, int64_t C) override;
     void rmsnorm_forward(MatrixOut out, float* rstd, const float* inp, const float* weight, int64_t N, int64_t C,
                          float eps) override;
-    void rmsnorm_backward(float* dinp, float* dweight, const float* dout, const float* inp,
+    void rmsnorm_backward(float* dinp, float* dweight, MatrixOut out, const float* dout, const float* inp,
                           const float* weight, const float* rstd, int64_t N, int64_t C) override;
     void rope(float* x, const float* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
               bool inverse) override;
     void swiglu_forward(MatrixOut out, const float* gate, const float* up, int64_t n) override;
-    void swiglu_backward(MatrixOut dgate, MatrixOut dup, const float* dout, const float* gate, const float* up,
-                         int64_t n) override;
+    void swiglu_backward(MatrixOut dgate, MatrixOut dup, MatrixOut out, const float* dout, const float* gate,
+                         const float* up, int64_t n) override;
     void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V,
                        float scale) override;
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;

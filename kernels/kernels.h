@@ -170,9 +170,11 @@ public:
                                  const real* weight, // (C)
                                  int64_t N, int64_t C, real eps) = 0;
 
-    // dinp adds, because the input of a norm is the residual stream, which has a gradient already.
+    // dinp adds, because the input of a norm is the residual stream, which has a gradient already. `out` is that of the
+    // forward pass once more: what read it has gradients that need it, and keeping it costs more than computing it here.
     virtual void rmsnorm_backward(real* dinp,         // (N,C) +=
                                   real* dweight,      // (C) +=, or nullptr when the weight is frozen
+                                  MatrixOut out,      // (N,C) =, or nullptr
                                   const real* dout,   // (N,C)
                                   const real* inp,    // (N,C)
                                   const real* weight, // (C)
@@ -194,6 +196,7 @@ public:
                                 int64_t n) = 0;
     virtual void swiglu_backward(MatrixOut dgate,  // (n) =, f32 may be the memory of gate
                                  MatrixOut dup,    // (n) =, f32 may be the memory of up
+                                 MatrixOut out,    // (n) =, that of the forward pass once more, or nullptr
                                  const real* dout, // (n)
                                  const real* gate, // (n)
                                  const real* up,   // (n)

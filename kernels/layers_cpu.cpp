@@ -147,6 +147,8 @@ namespace {
 //   dweight += dout * norm
 void rmsnorm_backward_row(float* dinp,         // (C) +=
                           float* dweight,      // (C) +=, or nullptr
+                          MatrixOut out,       // from element `at` on (C) =, or nullptr
+                          int64_t at,
                           const float* dout,   // (C)
                           const float* inp,    // (C)
                           const float* weight, // (C)
@@ -165,6 +167,9 @@ void rmsnorm_backward_row(float* dinp,         // (C) +=
         if (dweight != nullptr) {
             store_upto(dweight + c, fma(dy, norm, load_upto(dweight + c, C - c)), C - c);
         }
+        if (out.data != nullptr) {
+            put(out, at + c, load_upto(weight + c, C - c) * norm, C - c);
+        }
     }
 }
 
@@ -172,6 +177,7 @@ void rmsnorm_backward_row(float* dinp,         // (C) +=
 
 void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
                                   float* dweight,      // (C) +=, or nullptr
+                                  MatrixOut out,       // (N,C) =, or nullptr
                                   const float* dout,   // (N,C)
                                   const float* inp,    // (N,C)
                                   const float* weight, // (C)
@@ -185,7 +191,7 @@ void CpuKernels::rmsnorm_backward(float* dinp,         // (N,C) +=
             zero_all(dweight_i, C);
         }
         for (int64_t n = i * kChunkRows; n < min_of(N, (i + 1) * kChunkRows); n++) {
-            rmsnorm_backward_row(dinp + n * C, dweight_i, dout + n * C, inp + n * C, weight, rstd[n], C);
+            rmsnorm_backward_row(dinp + n * C, dweight_i, out, n * C, dout + n * C, inp + n * C, weight, rstd[n], C);
         }
     });
     if (dweight != nullptr) {
@@ -235,6 +241,7 @@ void CpuKernels::swiglu_forward(MatrixOut out,     // (n) =
 //   dup   = dout * g * s
 void CpuKernels::swiglu_backward(MatrixOut dgate,   // (n) =, f32 may be the memory of gate
                                  MatrixOut dup,     // (n) =, f32 may be the memory of up
+                                 MatrixOut out,     // (n) =, or nullptr
                                  const float* dout, // (n)
                                  const float* gate, // (n)
                                  const float* up,   // (n)
@@ -248,6 +255,9 @@ void CpuKernels::swiglu_backward(MatrixOut dgate,   // (n) =, f32 may be the mem
             const vec s = sigmoid(g);
             put(dgate, i, dy * u * s * (1.0f + g * (1.0f - s)), left);
             put(dup, i, dy * g * s, left);
+            if (out.data != nullptr) {
+                put(out, i, g * s * u, left);
+            }
         }
     });
 }

@@ -53,6 +53,7 @@ public:
         }
         observe("products", flops, bytes, [&] { inner_->products(layout, list, count, M); });
     }
+    static int64_t written(MatrixOut out, int64_t n) { return out.data != nullptr ? row_bytes(out.type, n) : 0; }
     WeightType operand_type() const override { return inner_->operand_type(); }
     size_t packed_bytes(Rows rows, Matrix b, int64_t N, int64_t K) const override {
         return inner_->packed_bytes(rows, b, N, K);
@@ -78,10 +79,10 @@ public:
                          real eps) override {
         observe("rmsnorm_forward", 0, kReal * N * C + row_bytes(out.type, N * C), [&] { inner_->rmsnorm_forward(out, rstd, inp, weight, N, C, eps); });
     }
-    void rmsnorm_backward(real* dinp, real* dweight, const real* dout, const real* inp, const real* weight,
-                          const real* rstd, int64_t N, int64_t C) override {
-        observe("rmsnorm_backward", 0, 4 * kReal * N * C,
-                [&] { inner_->rmsnorm_backward(dinp, dweight, dout, inp, weight, rstd, N, C); });
+    void rmsnorm_backward(real* dinp, real* dweight, MatrixOut out, const real* dout, const real* inp,
+                          const real* weight, const real* rstd, int64_t N, int64_t C) override {
+        observe("rmsnorm_backward", 0, 4 * kReal * N * C + written(out, N * C),
+                [&] { inner_->rmsnorm_backward(dinp, dweight, out, dout, inp, weight, rstd, N, C); });
     }
     void rope(real* x, const real* cos_sin, const int32_t* positions, int64_t N, int64_t NH, int64_t HS,
               bool inverse) override {
@@ -90,9 +91,10 @@ public:
     void swiglu_forward(MatrixOut out, const real* gate, const real* up, int64_t n) override {
         observe("swiglu_forward", 0, 2 * kReal * n + row_bytes(out.type, n), [&] { inner_->swiglu_forward(out, gate, up, n); });
     }
-    void swiglu_backward(MatrixOut dgate, MatrixOut dup, const real* dout, const real* gate, const real* up,
+    void swiglu_backward(MatrixOut dgate, MatrixOut dup, MatrixOut out, const real* dout, const real* gate, const real* up,
                          int64_t n) override {
-        observe("swiglu_backward", 0, 3 * kReal * n + 2 * row_bytes(dgate.type, n), [&] { inner_->swiglu_backward(dgate, dup, dout, gate, up, n); });
+        observe("swiglu_backward", 0, 3 * kReal * n + written(dgate, n) + written(dup, n) + written(out, n),
+                [&] { inner_->swiglu_backward(dgate, dup, out, dout, gate, up, n); });
     }
     void attention_forward(real* out, real* lse, const real* q, const real* k, const real* v, Sequences seq,
                            int64_t NH, int64_t NKV, int64_t HS) override {

@@ -301,11 +301,10 @@ public:
         for (int64_t n = 0; n < N; n++) {
             const real* inp_n = inp + n * C;
             const double mean_square = dot(inp_n, inp_n, C) / double(C);
-            const double rstd_n = 1.0 / std::sqrt(mean_square + double(eps));
+            rstd[n] = real(1.0 / std::sqrt(mean_square + double(eps)));
             for (int64_t c = 0; c < C; c++) {
-                put(out, n * C + c, double(weight[c]) * double(inp_n[c]) * rstd_n);
+                put(out, n * C + c, double(weight[c]) * double(inp_n[c]) * double(rstd[n]));
             }
-            rstd[n] = real(rstd_n);
         }
     }
 
@@ -313,6 +312,7 @@ public:
     // rstd depends on every channel of its row, d rstd / d inp[c] = -rstd^3 inp[c] / C: hence the mean below
     void rmsnorm_backward(real* dinp,         // (N,C) +=
                           real* dweight,      // (C) +=, or nullptr when the weight is frozen
+                          MatrixOut out,      // (N,C) =, or nullptr
                           const real* dout,   // (N,C)
                           const real* inp,    // (N,C)
                           const real* weight, // (C)
@@ -333,6 +333,9 @@ public:
                 const double dnorm = double(weight[c]) * double(dout_n[c]);
                 dinp[n * C + c] = real(double(dinp[n * C + c]) + rstd_n * (dnorm - norm * mean));
                 dweight_sum[c] += double(dout_n[c]) * norm;
+                if (out.data != nullptr) {
+                    put(out, n * C + c, double(weight[c]) * norm);
+                }
             }
         }
         if (dweight != nullptr) {
@@ -378,6 +381,7 @@ public:
     // forward: out = silu(gate) * up,  silu(x) = x * sigmoid(x)
     void swiglu_backward(MatrixOut dgate,  // (n) =, f32 may be the memory of gate
                          MatrixOut dup,    // (n) =, f32 may be the memory of up
+                         MatrixOut out,    // (n) =, or nullptr
                          const real* dout, // (n)
                          const real* gate, // (n)
                          const real* up,   // (n)
@@ -389,6 +393,9 @@ public:
             const double dsilu = sigma * (1.0 + g * (1.0 - sigma));
             put(dgate, i, double(dout[i]) * u * dsilu);
             put(dup, i, double(dout[i]) * g * sigma);
+            if (out.data != nullptr) {
+                put(out, i, g * sigma * u);
+            }
         }
     }
 

@@ -33,8 +33,7 @@ void linear_forward(Kernels& kernels, std::initializer_list<LinearForward> layer
     }
 }
 
-void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers, real* dinp, Matrix inp,
-                     int64_t N) {
+void linear_backward(Kernels& kernels, Backwards layers, real* dinp, int64_t N) {
     Product list[kMaxProducts], dx;
     int64_t count = 0;
     dx.out = dinp;
@@ -62,6 +61,9 @@ void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> lay
     if (count > 0) {
         kernels.products(Layout::nn, list, count, N);
     }
+}
+
+void linear_gradients(Kernels& kernels, Backwards layers, Matrix inp, int64_t N) {
     for (const LinearBackward& l : layers) {
         const Linear& layer = *l.layer;
         if (layer.dweight != nullptr) { // dW += dy^T x
@@ -76,10 +78,11 @@ void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> lay
     }
     for (const LinearBackward* l = layers.begin(); l != layers.end();) { // dA += dlow^T x, those of one rank together
         const int64_t r = l->layer->r;
-        count = 0;
+        Product list[kMaxProducts];
+        int64_t count = 0;
         for (; l != layers.end() && l->layer->r == r; l++) {
             if (l->layer->dlora_a != nullptr) {
-                Product& da = list[count++] = Product();
+                Product& da = list[count++];
                 da.out = l->layer->dlora_a;
                 da.base = da.out;
                 da.N = l->layer->in;

@@ -54,10 +54,16 @@ struct LinearBackward {
     const real* low;  // (N,R) of the forward pass
 };
 
-// Gradients of the trained parameters (+=) and of the input that the layers share (=; null: not wanted).
-void linear_backward(Kernels& kernels, std::initializer_list<LinearBackward> layers,
+using Backwards = std::initializer_list<LinearBackward>;
+
+// The gradient of the input that the layers share (=; null: not wanted), and every dlow.
+void linear_backward(Kernels& kernels, Backwards layers,
                      real* dinp, // (N,IN) =, or null
-                     Matrix inp, // (N,IN) of the forward pass, f32 or bf16
                      int64_t N);
+
+// After it, the gradients of the trained parameters (+=).
+void linear_gradients(Kernels& kernels, Backwards layers,
+                      Matrix inp, // (N,IN) of the forward pass, f32 or bf16
+                      int64_t N);
 
 } // namespace skintern

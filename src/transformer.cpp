@@ -147,7 +147,7 @@ double Transformer::forward_backward(const Batch& batch, double scale) {
     const Tensor* dnorm_weight = grads_.find("model.norm.weight");
     // forward: normed = rmsnorm(picked), picked = x_last[rows]
     kernels_->zero(dpicked_, static_cast<size_t>(M * C) * sizeof(real));
-    kernels_->rmsnorm_backward(dpicked_, dnorm_weight == nullptr ? nullptr : dnorm_weight->data, dnormed_, picked_,
+    kernels_->rmsnorm_backward(dpicked_, dnorm_weight == nullptr ? nullptr : dnorm_weight->data, nullptr, dnormed_, picked_,
                                weights_.at("model.norm.weight").data, rstd_, M, C);
     kernels_->zero(dx_, static_cast<size_t>(N * C) * sizeof(real));
     kernels_->scatter_add_rows(dx_, dpicked_, pass.rows, M, C);
@@ -184,17 +184,21 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
     const MatrixOut dgate = gradient(dgate_, w.gate), dup = gradient(dup_, w.up);
 
     // forward: x_next = mid + D(act), act = silu(G n2) * (U n2), n2 = rmsnorm(mid)
-    kernels_->swiglu_forward(act, a.gate, a.up, N * F); // again: see Acts
-    linear_backward(*kernels_, {{&w.down, dlow_[0], dx_, a.low_down}}, dact_, act, N);
-    kernels_->swiglu_backward(dgate, dup, dact_, a.gate, a.up, N * F);
-    kernels_->rmsnorm_forward(n, a.rstd2, a.mid, w.norm2, N, C, eps); // again
-    linear_backward(*kernels_, {{&w.gate, dlow_[0], dgate, a.low_gate}, {&w.up, dlow_[1], dup, a.low_up}}, dnorm_, n, N);
-    kernels_->rmsnorm_backward(dx_, w.dnorm2, dnorm_, a.mid, w.norm2, a.rstd2, N, C);
+    const Backwards down = {{&w.down, dlow_[0], dx_, a.low_down}};
+    linear_backward(*kernels_, down, dact_, N);
+    kernels_->swiglu_backward(dgate, dup, act, dact_, a.gate, a.up, N * F); // act, and n below, again: see Acts
+    linear_gradients(*kernels_, down, act, N);
+    const Backwards gate_up = {{&w.gate, dlow_[0], dgate, a.low_gate}, {&w.up, dlow_[1], dup, a.low_up}};
+    linear_backward(*kernels_, gate_up, dnorm_, N);
+    kernels_->rmsnorm_backward(dx_, w.dnorm2, n, dnorm_, a.mid, w.norm2, a.rstd2, N, C);
+    linear_gradients(*kernels_, gate_up, n, N);
     note(p + "dact", dact_, {N, F});
     note(p + "dmid", dx_, {N, C});
 
     // forward: mid = x + O(att), att = attention(rope(norm(Q n1)), rope(norm(K n1)), V n1), n1 = rmsnorm(x)
-    linear_backward(*kernels_, {{&w.o, dlow_[0], dx_, a.low_o}}, datt_, a.att, N);
+    const Backwards o = {{&w.o, dlow_[0], dx_, a.low_o}};
+    linear_backward(*kernels_, o, datt_, N);
+    linear_gradients(*kernels_, o, a.att, N);
     kernels_->attention_backward(dq_, dk_, dv_, datt_, a.q, a.k, a.v, a.att, a.lse, pass.seq, NH, NKV, HS);
     kernels_->rope(dq_, rope_table_.data(), pass.positions, N, NH, HS, true);
     kernels_->rope(dk_, rope_table_.data(), pass.positions, N, NKV, HS, true);
@@ -206,22 +210,23 @@ void Transformer::block_backward(int64_t l, const Pass& pass) {
         // forward: q = rmsnorm(q_proj) of each head, k alike; rmsnorm_backward adds
         kernels_->zero(dq_proj_, static_cast<size_t>(N * NH * HS) * sizeof(real));
         kernels_->zero(dk_proj_, static_cast<size_t>(N * NKV * HS) * sizeof(real));
-        kernels_->rmsnorm_backward(dq_proj_, w.dq_norm, dq_, a.q_proj, w.q_norm, a.rstd_q, N * NH, HS);
-        kernels_->rmsnorm_backward(dk_proj_, w.dk_norm, dk_, a.k_proj, w.k_norm, a.rstd_k, N * NKV, HS);
+        kernels_->rmsnorm_backward(dq_proj_, w.dq_norm, nullptr, dq_, a.q_proj, w.q_norm, a.rstd_q, N * NH, HS);
+        kernels_->rmsnorm_backward(dk_proj_, w.dk_norm, nullptr, dk_, a.k_proj, w.k_norm, a.rstd_k, N * NKV, HS);
         note(p + "dq_proj", dq_proj_, {N, NH, HS});
         note(p + "dk_proj", dk_proj_, {N, NKV, HS});
     }
     // Below the first layer there is only the embedding: with an adapter nothing there is trained.
     real* dnorm = l > 0 || train_ == Train::everything ? dnorm_ : nullptr;
-    kernels_->rmsnorm_forward(n, a.rstd1, x, w.norm1, N, C, eps); // again
-    linear_backward(*kernels_,
-                    {{&w.q, dlow_[0], dq_proj_, a.low_q},
-                     {&w.k, dlow_[1], dk_proj_, a.low_k},
-                     {&w.v, dlow_[2], dv_, a.low_v}},
-                    dnorm, n, N);
+    const Backwards qkv = {{&w.q, dlow_[0], dq_proj_, a.low_q},
+                           {&w.k, dlow_[1], dk_proj_, a.low_k},
+                           {&w.v, dlow_[2], dv_, a.low_v}};
+    linear_backward(*kernels_, qkv, dnorm, N);
     if (dnorm != nullptr) {
-        kernels_->rmsnorm_backward(dx_, w.dnorm1, dnorm, x, w.norm1, a.rstd1, N, C);
+        kernels_->rmsnorm_backward(dx_, w.dnorm1, n, dnorm, x, w.norm1, a.rstd1, N, C);
+    } else {
+        kernels_->rmsnorm_forward(n, a.rstd1, x, w.norm1, N, C, eps);
     }
+    linear_gradients(*kernels_, qkv, n, N);
 }
 
 // ---- generation --------------------------------------------------------------------------------------------------

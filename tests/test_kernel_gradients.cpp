@@ -194,13 +194,13 @@ TEST_CASE("rmsnorm_backward matches finite differences and adds to dinp and dwei
         const Vector dweight_before = random_vector(rng, C);
         Vector dinp = dinp_before;
         Vector dweight = dweight_before;
-        kernels->rmsnorm_backward(dinp.data(), dweight.data(), dout.data(), inp.data(), weight.data(),
+        kernels->rmsnorm_backward(dinp.data(), dweight.data(), nullptr, dout.data(), inp.data(), weight.data(),
                                   rstd_kept.data(), N, C);
         REQUIRE(gradient_mismatch(inp, difference(dinp, dinp_before), loss) == "");
         REQUIRE(gradient_mismatch(weight, difference(dweight, dweight_before), loss) == "");
 
         Vector dinp_frozen = dinp_before; // a frozen weight changes nothing for the input
-        kernels->rmsnorm_backward(dinp_frozen.data(), nullptr, dout.data(), inp.data(), weight.data(),
+        kernels->rmsnorm_backward(dinp_frozen.data(), nullptr, nullptr, dout.data(), inp.data(), weight.data(),
                                   rstd_kept.data(), N, C);
         REQUIRE(dinp_frozen == dinp);
     }
@@ -258,13 +258,13 @@ TEST_CASE("swiglu_backward matches finite differences, also in place", "[kernels
         };
         Vector dgate(n, NAN);
         Vector dup(n, NAN);
-        kernels->swiglu_backward(dgate.data(), dup.data(), dout.data(), gate.data(), up.data(), n);
+        kernels->swiglu_backward(dgate.data(), dup.data(), nullptr, dout.data(), gate.data(), up.data(), n);
         REQUIRE(gradient_mismatch(gate, dgate, loss) == "");
         REQUIRE(gradient_mismatch(up, dup, loss) == "");
 
         Vector g = gate; // the gradients may take the place of the inputs
         Vector u = up;
-        kernels->swiglu_backward(g.data(), u.data(), dout.data(), g.data(), u.data(), n);
+        kernels->swiglu_backward(g.data(), u.data(), nullptr, dout.data(), g.data(), u.data(), n);
         REQUIRE(g == dgate);
         REQUIRE(u == dup);
     }

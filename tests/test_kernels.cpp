@@ -390,13 +390,14 @@ TEST_CASE("rmsnorm ops agree with the reference", "[kernels]") {
             Reals out(kernels, nans(N * C)), rstd(kernels, nans(N)), inp_(kernels, inp),
                 weight_(kernels, weight);
             Reals dinp_(kernels, dinp), dinp_frozen(kernels, dinp), dweight_(kernels, dweight),
-                dout_(kernels, dout);
+                dout_(kernels, dout), again(kernels, nans(N * C));
             kernels.rmsnorm_forward(out.data(), rstd.data(), inp_.data(), weight_.data(), N, C, real(1e-5));
-            kernels.rmsnorm_backward(dinp_.data(), dweight_.data(), dout_.data(), inp_.data(), weight_.data(),
+            kernels.rmsnorm_backward(dinp_.data(), dweight_.data(), again.data(), dout_.data(), inp_.data(), weight_.data(),
                                      rstd.data(), N, C);
-            kernels.rmsnorm_backward(dinp_frozen.data(), nullptr, dout_.data(), inp_.data(), weight_.data(),
+            kernels.rmsnorm_backward(dinp_frozen.data(), nullptr, nullptr, dout_.data(), inp_.data(), weight_.data(),
                                      rstd.data(), N, C);
             REQUIRE(same_bits(dinp_frozen.read(), dinp_.read()));
+            REQUIRE(same_bits(again.read(), out.read()));
             return {out.read(), rstd.read(), dinp_.read(), dweight_.read()};
         };
         // The mean square has C positive terms, and the root halves their relative error.
@@ -467,12 +468,13 @@ TEST_CASE("swiglu ops agree with the reference, in place and where exp overflows
         const Vector up = random_vector(rng, n), dout = random_vector(rng, n);
         const Op op = [&](Kernels& kernels) -> Outputs {
             Reals out(kernels, nans(n)), gate_(kernels, gate), up_(kernels, up), dout_(kernels, dout);
-            Reals dgate(kernels, nans(n)), dup(kernels, nans(n));
+            Reals dgate(kernels, nans(n)), dup(kernels, nans(n)), again(kernels, nans(n));
             kernels.swiglu_forward(out.data(), gate_.data(), up_.data(), n);
-            kernels.swiglu_backward(dgate.data(), dup.data(), dout_.data(), gate_.data(), up_.data(), n);
-            kernels.swiglu_backward(gate_.data(), up_.data(), dout_.data(), gate_.data(), up_.data(), n);
+            kernels.swiglu_backward(dgate.data(), dup.data(), again.data(), dout_.data(), gate_.data(), up_.data(), n);
+            kernels.swiglu_backward(gate_.data(), up_.data(), nullptr, dout_.data(), gate_.data(), up_.data(), n);
             REQUIRE(same_bits(gate_.read(), dgate.read()));
             REQUIRE(same_bits(up_.read(), dup.read()));
+            REQUIRE(same_bits(again.read(), out.read()));
             return {out.read(), dgate.read(), dup.read()};
         };
         // sigmoid is an exp (right to 4 u), a sum and a quotient; products follow: 16 roundings at most.
@@ -681,10 +683,10 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
         kernels.scatter_rows(sums.data(), WeightType::bf16, e, no_ints.data(), 0, 3);
         kernels.scatter_add_rows(sums.data(), e, no_ints.data(), 0, 3);
         kernels.rmsnorm_forward(e, e, e, weight.data(), 0, 3, 0);
-        kernels.rmsnorm_backward(e, sums.data(), e, e, weight.data(), e, 0, 3);
+        kernels.rmsnorm_backward(e, sums.data(), e, e, e, weight.data(), e, 0, 3);
         kernels.rope(e, weight.data(), no_ints.data(), 0, 1, 2, false);
         kernels.swiglu_forward(e, e, e, 0);
-        kernels.swiglu_backward(e, e, e, e, e, 0);
+        kernels.swiglu_backward(e, e, e, e, e, e, 0);
         for (const Sequences seq : {packed.seq, empty.seq}) {
             kernels.attention_forward(e, e, e, e, e, seq, 4, 2, 3);
             kernels.attention_backward(e, e, e, e, e, e, e, e, e, seq, 4, 2, 3);

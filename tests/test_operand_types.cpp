@@ -124,14 +124,16 @@ TEST_CASE("rmsnorm and swiglu write BF16 as what they write in F32, rounded", "[
             Reals up(kernels, random_vector(rng, N * C)), dout(kernels, random_vector(rng, N * C));
             Reals norm(kernels, nans(N * C)), act(kernels, nans(N * C)), dgate(kernels, nans(N * C)), dup(kernels, nans(N * C));
             const std::vector<uint16_t> ones(static_cast<size_t>(N * C), 0xffff);
-            Halves norm16(kernels, ones), act16(kernels, ones), dgate16(kernels, ones), dup16(kernels, ones);
+            Halves norm16(kernels, ones), act16(kernels, ones), dgate16(kernels, ones), dup16(kernels, ones), norm16_again(kernels, ones),
+                act16_again(kernels, ones);
             const auto half = [](Halves& halves) { return MatrixOut(halves.data(), WeightType::bf16); };
             kernels.rmsnorm_forward(norm.data(), rstd.data(), inp.data(), weight.data(), N, C, 1e-5f);
             kernels.rmsnorm_forward(half(norm16), rstd.data(), inp.data(), weight.data(), N, C, 1e-5f);
             kernels.swiglu_forward(act.data(), inp.data(), up.data(), N * C);
             kernels.swiglu_forward(half(act16), inp.data(), up.data(), N * C);
-            kernels.swiglu_backward(dgate.data(), dup.data(), dout.data(), inp.data(), up.data(), N * C);
-            kernels.swiglu_backward(half(dgate16), half(dup16), dout.data(), inp.data(), up.data(), N * C);
+            kernels.swiglu_backward(dgate.data(), dup.data(), nullptr, dout.data(), inp.data(), up.data(), N * C);
+            kernels.swiglu_backward(half(dgate16), half(dup16), half(act16_again), dout.data(), inp.data(), up.data(), N * C);
+            kernels.rmsnorm_backward(up.data(), nullptr, half(norm16_again), dout.data(), inp.data(), weight.data(), rstd.data(), N, C);
             const auto as_bf16 = [](const Reals& reals, const Halves& halves) {
                 const Vector numbers = reals.read();
                 const std::vector<uint16_t> got = halves.read();
@@ -141,7 +143,9 @@ TEST_CASE("rmsnorm and swiglu write BF16 as what they write in F32, rounded", "[
                 }
             };
             as_bf16(norm, norm16);
+            as_bf16(norm, norm16_again);
             as_bf16(act, act16);
+            as_bf16(act, act16_again);
             as_bf16(dgate, dgate16);
             as_bf16(dup, dup16);
         }
