@@ -146,7 +146,9 @@ const char* cache_words(const MeasureConfig& config) {
 }
 
 void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
-    const auto model = open(kernels, folder, Train::nothing, 0);
+    Profile profile;
+    ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
+    const auto model = open(json ? kernels : observed, folder, Train::nothing, 0);
     Rng rng(3);
     std::vector<std::vector<int32_t>> prompts;
     for (int64_t s = 0; s < std::max<int64_t>(1, config.batch_size); s++) {
@@ -161,6 +163,11 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
     print_rate("prefill", config.options.dtype,
                format("%zu x %lld tokens%s", prompts.size(), static_cast<long long>(config.seq_len), cache_words(config)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
+    if (!json) {
+        profile.start();
+        generate(*model, prompts, generation);
+        profile.print(config.options);
+    }
 }
 
 // Decoding alone: the time of G new tokens less the time of one.
