@@ -216,6 +216,7 @@ class Plan:
         def roof(machine):
             reading = 1e9 * machine["memory"] / self.paths[kind].stat().st_size * sequences
             return min(reading, 1e9 * machine["bf16"] / operations(self.config, 2 * 96, 1))
+        more += ["--kv-cache", "bf16"]  # 16 bits, as theirs
         ours = self.both_dtypes(kind, "decode", *more)
         if sequences == 1 and kind.startswith("q"):
             ours.append(Side(f"{kind}, activations q8", self.skintern("decode", "f32", "--model", self.paths[kind], *more,
