@@ -132,6 +132,14 @@ $(BUILD)/src/%.o: src/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -c $< -o $@
 
+# The version is compiled again when it changes, and nothing else is.
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+ifneq ($(VERSION),$(shell cat $(BUILD)/version 2>/dev/null))
+  $(shell mkdir -p $(BUILD) && echo '$(VERSION)' > $(BUILD)/version)
+endif
+$(BUILD)/src/version.o: FLAGS += -DSKINTERN_VERSION='"$(VERSION)"'
+$(BUILD)/src/version.o: $(BUILD)/version
+
 $(BUILD)/tests/%.o: tests/%.cpp
 	@mkdir -p $(@D)
 	$(CXX) $(FLAGS) -O1 -c $< -o $@

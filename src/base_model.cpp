@@ -122,7 +122,7 @@ void make_base_model(Kernels& kernels, const BaseConfig& config, const std::stri
     echo.stage_updates = {config.echo_updates};
     echo.rows_of = [&](int64_t) {
         return [&](int64_t k) {
-            return echo_row(settled, k, static_cast<double>(k) / static_cast<double>(echo_rows));
+            return Row{echo_row(settled, k, static_cast<double>(k) / static_cast<double>(echo_rows))};
         };
     };
     train(model, echo, resume);
@@ -135,7 +135,7 @@ void make_base_model(Kernels& kernels, const BaseConfig& config, const std::stri
     text.stage_updates = {config.updates};
     text.rows_of = [&](int64_t) {
         return [&](int64_t k) {
-            return k % 2 == 0 ? document_row(settled, bpe, k / 2) : echo_row(settled, echo_rows + k, 1);
+            return Row{k % 2 == 0 ? document_row(settled, bpe, k / 2) : echo_row(settled, echo_rows + k, 1)};
         };
     };
     train(model, text, resume);

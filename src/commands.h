@@ -36,6 +36,13 @@ std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o,
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);
 
+// The sections [arm.NAME] of a configuration file, in order, as options of an arm.
+struct ConfigSection {
+    std::string name;
+    std::vector<std::string> arguments;
+};
+std::vector<ConfigSection> config_sections(const std::string& path);
+
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
 void add_merge_command(CLI::App& app);  // merge
 void add_model_commands(CLI::App& app); // train, generate, logits, trace, flops

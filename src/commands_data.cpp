@@ -47,30 +47,67 @@ std::unique_ptr<Kernels> open_kernels(const Common& common) {
     return make_kernels(options);
 }
 
-std::vector<std::string> config_arguments(const std::string& path) {
+namespace {
+
+std::vector<CLI::ConfigItem> config_items(const std::string& path) {
     std::istringstream in(read_file(path));
-    std::vector<CLI::ConfigItem> items;
     try {
-        items = CLI::ConfigTOML().from_config(in);
+        return CLI::ConfigTOML().from_config(in);
     } catch (const CLI::Error& e) {
         CHECK(false, "%s: not a valid configuration file (%s)", path.c_str(), e.what());
     }
-    std::vector<std::string> arguments;
-    for (const CLI::ConfigItem& item : items) {
-        if (item.name == "++" || item.name == "--") {
-            continue; // beginning and end of a section, which has no meaning here
+}
+
+// "arm.NAME" begins an arm of an experiment; other sections have no meaning, what is in them counts as if it stood outside.
+bool is_arm(const CLI::ConfigItem& item) { return item.parents.size() == 2 && item.parents[0] == "arm"; }
+
+bool is_section_mark(const CLI::ConfigItem& item) { return item.name == "++" || item.name == "--"; }
+
+// "--name=value"; nothing for a flag that is false.
+void add_argument(const CLI::ConfigItem& item, std::vector<std::string>& arguments) {
+    if (item.inputs.size() == 1 && item.inputs[0] == "true") {
+        arguments.push_back("--" + item.name);
+    } else if (!(item.inputs.size() == 1 && item.inputs[0] == "false")) {
+        std::string joined;
+        for (const std::string& input : item.inputs) {
+            joined += (joined.empty() ? "" : ",") + input;
         }
-        if (item.inputs.size() == 1 && item.inputs[0] == "true") {
-            arguments.push_back("--" + item.name);
-        } else if (!(item.inputs.size() == 1 && item.inputs[0] == "false")) {
-            std::string joined;
-            for (const std::string& input : item.inputs) {
-                joined += (joined.empty() ? "" : ",") + input;
-            }
-            arguments.push_back("--" + item.name + "=" + joined);
+        arguments.push_back("--" + item.name + "=" + joined);
+    }
+}
+
+} // namespace
+
+std::vector<std::string> config_arguments(const std::string& path) {
+    std::vector<std::string> arguments;
+    for (const CLI::ConfigItem& item : config_items(path)) {
+        if (!is_section_mark(item) && !is_arm(item)) {
+            add_argument(item, arguments);
         }
     }
     return arguments;
+}
+
+std::vector<ConfigSection> config_sections(const std::string& path) {
+    std::vector<ConfigSection> sections;
+    for (const CLI::ConfigItem& item : config_items(path)) {
+        if (!is_arm(item) || item.name == "--") {
+            continue;
+        }
+        const std::string& name = item.parents[1];
+        if (item.name == "++") {
+            for (const ConfigSection& section : sections) {
+                CHECK(section.name != name, "%s: arm %s stands there twice", path.c_str(), name.c_str());
+            }
+        }
+        if (sections.empty() || sections.back().name != name) {
+            sections.push_back({name, {}});
+        }
+        if (item.name != "++") {
+            add_argument(item, sections.back().arguments);
+        }
+    }
+    return sections;
 }
 
 namespace {

@@ -72,7 +72,11 @@ void run_eval(EvalOptions& o) {
         say(format("%s: %lld of %zu questions are answered%s", o.out.c_str(), static_cast<long long>(o.eval.answered),
                    records.size(), file.cut() ? "; a row that was cut while it was written is asked again" : ""));
     }
-    evaluate(*model, bpe, rest, evaluation_prompts(method.in_evaluation, rest, templates), o.eval);
+    PromptSettings settings;
+    settings.templates = templates;
+    settings.bos = bpe.bos();
+    CHECK(!method.examples, "--method %s shows examples of training rows, which eval has none of", method.name);
+    evaluate_method(method, *model, bpe, rest, settings, {}, o.eval);
 
     const std::vector<EvalRow>& rows = file.finish(records);
     print_scores(compute_scores(rows), stdout);

@@ -117,9 +117,13 @@ std::vector<Sample> read_token_rows(const std::string& path) {
 }
 
 // The rows of each stage, from a --tokens file or from records and a method.
-std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transformer& model) {
+std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& model) {
     if (!o.tokens.empty()) {
-        return {read_token_rows(o.tokens)};
+        std::vector<Row> rows;
+        for (Sample& sample : read_token_rows(o.tokens)) {
+            rows.push_back({std::move(sample)});
+        }
+        return {rows};
     }
     const Bpe bpe = Bpe::load(o.model);
     const Method& method = method_by_name(o.method);
@@ -135,26 +139,23 @@ std::vector<std::vector<Sample>> rows_by_stage(const TrainOptions& o, Transforme
     settings.shots_from = o.curriculum.shots_from;
     settings.nearest_shots = o.curriculum.shots;
     std::vector<RankedText> ranked;
-    if (method.curriculum) {
-        std::vector<std::string> summaries;
-        for (const Record& record : records) {
-            summaries.push_back(record.summary);
-        }
+    if (method.curriculum()) {
         model.use_adapter(false);
-        ranked = rank_by_information(model, bpe, settings.bos, summaries);
+        ranked =
+            rank_by_information(model, bpe, settings.bos, texts_to_shorten(method, records, settings.templates));
         model.use_adapter(true);
     }
-    std::vector<std::vector<Sample>> stages;
+    std::vector<std::vector<Row>> stages;
     for (const Stage& stage : method_stages(method, o.curriculum)) {
         const StageRows rows = make_stage_rows(method, stage, records, ranked, bpe, settings);
         say(format("stage %lld: %zu rows, %lld as examples, %lld with less knowledge, %lld with fewer examples, %lld "
                    "too long and left out",
-                   static_cast<long long>(stage.index), rows.samples.size(), static_cast<long long>(rows.as_shots),
+                   static_cast<long long>(stage.index), rows.rows.size(), static_cast<long long>(rows.as_shots),
                    static_cast<long long>(rows.knowledge_cut), static_cast<long long>(rows.shots_cut),
                    static_cast<long long>(rows.left_out)));
-        CHECK(!rows.samples.empty(), "no row of %s fits --cutoff-len %lld", o.data.c_str(),
+        CHECK(!rows.rows.empty(), "no row of %s fits --cutoff-len %lld", o.data.c_str(),
               static_cast<long long>(o.cutoff_len));
-        stages.push_back(rows.samples);
+        stages.push_back(rows.rows);
     }
     return stages;
 }
@@ -177,7 +178,7 @@ void run_train(const TrainOptions& o) {
     if (!o.adapter_init.empty()) {
         load_adapter(o.adapter_init, *model);
     }
-    const std::vector<std::vector<Sample>> stages = rows_by_stage(o, *model);
+    const std::vector<std::vector<Row>> stages = rows_by_stage(o, *model);
     const int64_t n_stages = static_cast<int64_t>(stages.size());
     const double rows = o.epochs * static_cast<double>(stages.back().size());
     const int64_t updates =
@@ -191,9 +192,9 @@ void run_train(const TrainOptions& o) {
         run.stage_updates.push_back(updates_of_stage(updates, n_stages, t));
     }
     run.rows_of = [&](int64_t t) -> RowSource {
-        const std::vector<Sample>& samples = stages[static_cast<size_t>(t) - 1];
-        Order order(static_cast<int64_t>(samples.size()), o.seed + static_cast<uint64_t>(t), !o.no_shuffle);
-        return [&samples, order](int64_t k) mutable { return samples[static_cast<size_t>(order(k))]; };
+        const std::vector<Row>& stage_rows = stages[static_cast<size_t>(t) - 1];
+        Order order(static_cast<int64_t>(stage_rows.size()), o.seed + static_cast<uint64_t>(t), !o.no_shuffle);
+        return [&stage_rows, order](int64_t k) mutable { return stage_rows[static_cast<size_t>(order(k))]; };
     };
     run.after_stage = [&](int64_t t) {
         if (n_stages > 1) {

@@ -80,11 +80,14 @@ std::vector<EvalRow> evaluate(Transformer& model, const Bpe& bpe, const std::vec
     Rate rate;
     int64_t finished = config.answered;
     const auto finish = [&](size_t i, const std::string& generated, int64_t prompt_tokens, int64_t new_tokens) {
-        rows[i] = judge_row(records[i], generated, config);
-        rows[i].prompt_tokens = prompt_tokens;
-        rows[i].new_tokens = new_tokens;
+        const EvalRow before = config.continued != nullptr ? (*config.continued)[i] : EvalRow();
+        const std::string begun = config.continued != nullptr ? before.generated + " " + kMark : "";
+        rows[i] = judge_row(records[i], begun + generated, config);
+        rows[i].prompt_tokens = before.prompt_tokens + prompt_tokens;
+        rows[i].new_tokens = before.new_tokens + new_tokens;
         // The full count, whatever the cache saved: what the question costs alone.
-        rows[i].flops = new_tokens == 0 ? 0 : question_flops(model.config(), prompt_tokens, new_tokens).total();
+        rows[i].flops =
+            before.flops + (new_tokens == 0 ? 0 : question_flops(model.config(), prompt_tokens, new_tokens).total());
         if (config.on_row) {
             config.on_row(rows[i]);
         }

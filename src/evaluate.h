@@ -25,6 +25,9 @@ struct EvalConfig {
     std::string label;                                 // for the progress bar; empty: none is shown
     int64_t answered = 0;                              // questions answered before, which the progress bar counts
     std::function<void(const EvalRow&)> on_row;        // told of each question as it is finished
+    // Rows, one a record, that the prompts go on from: what was generated there and MARK stand before what is generated
+    // here, tokens and FLOPs are added up.
+    const std::vector<EvalRow>* continued = nullptr;
 };
 
 // Greedy answers to `prompts` (one a record), judged by answer.h; in the order of the records. A prompt that leaves no

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -168,5 +169,21 @@ void make_folder(const std::string& path) {
     CHECK(::access(path.c_str(), W_OK | X_OK) == 0, "%s: the folder cannot be written to: %s", path.c_str(),
           std::strerror(errno));
 }
+
+FileLock::FileLock(const std::string& path, bool wait) : descriptor_(open_file(path, O_RDWR | O_CREAT)) {
+    CHECK(descriptor_ >= 0, "%s: cannot be made: %s", path.c_str(), std::strerror(errno));
+    int failed;
+    do {
+        failed = ::flock(descriptor_, LOCK_EX | (wait ? 0 : LOCK_NB));
+    } while (failed != 0 && errno == EINTR);
+    held_ = failed == 0;
+    if (!held_ && errno != EWOULDBLOCK) {
+        const int reason = errno;
+        ::close(descriptor_);
+        CHECK(false, "%s: cannot be locked: %s", path.c_str(), std::strerror(reason));
+    }
+}
+
+FileLock::~FileLock() { ::close(descriptor_); }
 
 } // namespace skintern

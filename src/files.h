@@ -22,4 +22,18 @@ void make_folder(const std::string& path);
 
 bool file_exists(const std::string& path);
 
+// A claim on a file that processes share: held by one of them until the object, or the process, ends. The file is made when
+// it is not there and stays.
+class FileLock {
+public:
+    FileLock(const std::string& path, bool wait); // without `wait` it may be held by another
+    ~FileLock();
+    FileLock(const FileLock&) = delete;
+    bool held() const { return held_; }
+
+private:
+    int descriptor_;
+    bool held_;
+};
+
 } // namespace skintern

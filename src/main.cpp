@@ -22,6 +22,57 @@ namespace {
 
 // ---- reproduce -----------------------------------------------------------------------------------------------------
 
+// What may differ from arm to arm.
+void add_arm_options(CLI::App* sub, ArmConfig* config) {
+    ArmConfig& arm = *config;
+    sub->add_option("--epochs", arm.epochs)->capture_default_str();
+    sub->add_option("--stages", arm.curriculum.stages)->capture_default_str();
+    sub->add_option("--schedule", arm.curriculum.schedule, "linear, exp, inverse-exp, step or none")
+        ->capture_default_str();
+    sub->add_option("--shots", arm.curriculum.shots, "examples at the first stage")->capture_default_str();
+    sub->add_option("--shots-from", arm.curriculum.shots_from, "block (one draw for all rows of a family) or similar")
+        ->capture_default_str();
+    sub->add_flag("--one-schedule", arm.train.one_schedule, "one learning-rate schedule over all stages");
+    sub->add_option("--lora-r", arm.lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_option("--lora-alpha", arm.lora.alpha)->capture_default_str();
+    sub->add_option("--lr", arm.train.adamw.lr)->capture_default_str();
+    sub->add_option("--batch-size", arm.train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
+    sub->add_option("--warmup-ratio", arm.train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    sub->add_option("--lr-scheduler", arm.train.adamw.lr_scheduler, "cosine, linear or constant")
+        ->capture_default_str();
+    sub->add_option("--weight-decay", arm.train.adamw.weight_decay)->capture_default_str();
+    sub->add_option("--max-grad-norm", arm.train.adamw.max_grad_norm)->capture_default_str();
+    sub->add_option("--cutoff-len", arm.cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--train-share", arm.train_share, "of each family's training rows")
+        ->check(CLI::Range(0.0, 1.0))
+        ->capture_default_str();
+    sub->add_option("--save-steps", arm.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+}
+
+// The arms of an experiment file: its sections [arm.NAME], each starting from what stands above them.
+std::vector<ArmConfig> read_arms(const std::string& path, const ArmConfig& common) {
+    std::vector<ArmConfig> arms;
+    for (const ConfigSection& section : config_sections(path)) {
+        ArmConfig arm = common;
+        arm.name = section.name;
+        arm.method = section.name;
+        CLI::App app;
+        app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        app.add_option("--method", arm.method);
+        add_arm_options(&app, &arm);
+        try {
+            app.parse(std::vector<std::string>(section.arguments.rbegin(), section.arguments.rend()));
+        } catch (const CLI::ParseError& e) {
+            CHECK(false, "%s: arm %s: %s", path.c_str(), arm.name.c_str(), e.what());
+        }
+        CHECK(!arm.name.empty() && arm.name[0] != '.' && arm.name.find('/') == std::string::npos,
+              "%s: \"%s\" cannot be the name of an arm, which names a folder", path.c_str(), arm.name.c_str());
+        method_by_name(arm.method);
+        arms.push_back(arm);
+    }
+    return arms;
+}
+
 // The other options start from what the preset says, so it has to be known before they are parsed.
 void add_reproduce(CLI::App& app, const std::string& preset) {
     struct Options : Common {
@@ -45,33 +96,22 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
         ->check(CLI::Range(1, 10000000))
         ->capture_default_str();
     sub->add_option("--templates", run.templates)->capture_default_str();
+    sub->add_option("--corpus", run.corpus, "JSONL with \"passage\": what KARD retrieves from; default: the teacher's");
     sub->add_option("--tasks", run.data.tasks, "families; default all")->delimiter(',')->take_all();
     sub->add_option("--train", run.data.train, "training rows a family")->capture_default_str();
     sub->add_option("--validation", run.data.validation, "held-out rows a family")->capture_default_str();
     sub->add_option("--test", run.data.test, "test rows a family and split")->capture_default_str();
     sub->add_option("--data-seed", run.data.seed, "of tasks and world")->capture_default_str();
-    sub->add_option("--epochs", run.epochs)->capture_default_str();
-    sub->add_option("--stages", run.curriculum.stages)->capture_default_str();
-    sub->add_option("--schedule", run.curriculum.schedule, "linear, exp, inverse-exp, step or none")
-        ->capture_default_str();
-    sub->add_option("--shots", run.curriculum.shots, "examples at the first stage")->capture_default_str();
-    sub->add_option("--shots-from", run.curriculum.shots_from, "block (one draw for all rows of a family) or similar")
-        ->capture_default_str();
-    sub->add_flag("--one-schedule", run.train.one_schedule, "one learning-rate schedule over all stages");
-    sub->add_option("--lora-r", run.lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
-    sub->add_option("--lora-alpha", run.lora.alpha)->capture_default_str();
-    sub->add_option("--lr", run.train.adamw.lr)->capture_default_str();
-    sub->add_option("--batch-size", run.train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
-    sub->add_option("--warmup-ratio", run.train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    sub->add_option("--lr-scheduler", run.train.adamw.lr_scheduler, "cosine, linear or constant")
-        ->capture_default_str();
-    sub->add_option("--weight-decay", run.train.adamw.weight_decay)->capture_default_str();
-    sub->add_option("--max-grad-norm", run.train.adamw.max_grad_norm)->capture_default_str();
-    sub->add_option("--cutoff-len", run.cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    add_arm_options(sub, &run.arm);
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
-    sub->add_option("--save-steps", run.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
     sub->callback([o] {
         o->run.seed = o->seed;
+        if (!o->config.empty()) {
+            o->run.arms = read_arms(o->config, o->run.arm);
+            o->run.resume = o->run.resume || !o->run.arms.empty(); // an experiment runs what is missing
+            CHECK(o->run.arms.empty() || o->run.methods.empty(), "%s names arms, and --methods others: one of them",
+                  o->config.c_str());
+        }
         if (o->dry_run) {
             print_plan(o->run);
         } else {

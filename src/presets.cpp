@@ -19,10 +19,10 @@ ReproduceConfig tiny_preset(const std::string& data_folder) {
                          "world_distances", "world_kinship", "world_calendar", "world_units"};
     config.data.train = 64;
     config.data.test = 16;
-    config.train.adamw.lr = 5e-3;
-    config.train.batch_size = 8;
-    config.train.save_steps = 100;
-    config.epochs = 5;
+    config.arm.train.adamw.lr = 5e-3;
+    config.arm.train.batch_size = 8;
+    config.arm.train.save_steps = 100;
+    config.arm.epochs = 5;
     config.max_new_tokens = 400; // the longest response of the tests has 384
     config.curve_rows = 4;
     return config;
@@ -38,11 +38,11 @@ ReproduceConfig smollm2_preset() {
     config.data.train = 64;
     config.data.validation = 1;
     config.data.test = 16;
-    config.train.adamw.lr = 5e-4;
-    config.train.batch_size = 8;
-    config.train.micro_tokens = 2048;
-    config.train.save_steps = 20;
-    config.epochs = 4;
+    config.arm.train.adamw.lr = 5e-4;
+    config.arm.train.batch_size = 8;
+    config.arm.train.micro_tokens = 2048;
+    config.arm.train.save_steps = 20;
+    config.arm.epochs = 4;
     config.max_new_tokens = 256;
     config.curve_rows = 1;
     config.meter_readings = 6;

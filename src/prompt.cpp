@@ -41,6 +41,19 @@ std::string first_words(const std::string& text, int64_t limit) {
     return text;
 }
 
+// The prompt behind the question.
+std::string end_of(const Context& context) {
+    switch (context.ask) {
+    case Ask::think: return "\nAnswer: Let's think step by step.";
+    case Ask::answer: return "\nAnswer:";
+    case Ask::rationale: return "\nRationale:";
+    case Ask::explanation: return "\n[Explanation Generation]:";
+    case Ask::prediction: return "\n[Answer Prediction]:";
+    case Ask::conclusion: return " " + context.rationale + "\n" + kMark;
+    }
+    CHECK(false, "no such ask");
+}
+
 // Word -> weight, of length 1.
 using WordVector = std::map<std::string, double>;
 
@@ -104,28 +117,41 @@ Templates read_templates(const std::string& path) {
     return templates;
 }
 
-std::string make_prompt(const Templates& templates, const Record& record, const Context& context) {
+std::string make_opening(const Templates& templates, const Record& record, const Context& context) {
     const std::string& instruction = record.prefix_prompt.empty() ? templates.instruction : record.prefix_prompt;
     const auto described = templates.tasks.find(record.task_name);
     const std::string& description = !record.task_description.empty() || described == templates.tasks.end()
                                          ? record.task_description
                                          : described->second;
-    std::string prompt = join_spaced({instruction, description, templates.format});
+    std::string opening = join_spaced({instruction, description, context.ask == Ask::think ? templates.format : ""});
     if (!context.knowledge.empty()) {
-        prompt += "\n\n" + (context.retrieved ? templates.world : templates.lead) + "\n" + context.knowledge;
+        opening += "\n\n" + (context.retrieved ? templates.world : templates.lead) + "\n" + context.knowledge;
     }
+    return opening;
+}
+
+std::string make_prompt(const Templates& templates, const Record& record, const Context& context) {
+    std::string prompt = context.bare ? context.opening : make_opening(templates, record, context);
     for (const Record* shot : context.shots) {
         prompt += "\n\nQuestion: " + shot->instruction + "\nAnswer: " + shot->response;
     }
-    return prompt + "\n\nQuestion: " + record.instruction + "\nAnswer: Let's think step by step.";
+    return prompt + (prompt.empty() ? "" : "\n\n") + "Question: " + record.instruction + end_of(context);
 }
 
-std::string make_passages(const Record& record) {
+std::string rationale_of(const std::string& response) {
+    std::string rationale = response.substr(0, response.rfind(kMark));
+    while (!rationale.empty() && (rationale.back() == ' ' || rationale.back() == '\n')) {
+        rationale.pop_back();
+    }
+    return rationale;
+}
+
+std::string make_passages(const std::vector<std::string>& passages) {
     std::string out;
-    const int64_t n = std::min(kPassages, static_cast<int64_t>(record.knowledge.size()));
+    const int64_t n = std::min(kPassages, static_cast<int64_t>(passages.size()));
     for (int64_t i = 0; i < n; i++) {
         out += (i > 0 ? "\n" : "") + std::to_string(i + 1) + ". " +
-               first_words(record.knowledge[static_cast<size_t>(i)], kPassageWords);
+               first_words(passages[static_cast<size_t>(i)], kPassageWords);
     }
     return out;
 }
@@ -216,6 +242,28 @@ Shots similar_shots(const std::vector<Record>& train, int64_t k, int64_t nearest
         for (const auto& [distance, j] : chosen) {
             shots.of_row[i].push_back(&train[j]);
         }
+    }
+    return shots;
+}
+
+std::vector<std::vector<const Record*>> evaluation_shots(const std::vector<Record>& train,
+                                                         const std::vector<Record>& records, int64_t k, uint64_t seed) {
+    std::map<std::string, std::vector<const Record*>> rows_of, drawn; // by family
+    std::vector<const Record*> all;
+    for (const Record& record : train) {
+        rows_of[record.task_name].push_back(&record);
+        all.push_back(&record);
+    }
+    CHECK(all.size() >= static_cast<size_t>(k), "%zu training rows are too few for %lld examples: use fewer --shots",
+          all.size(), static_cast<long long>(k));
+    std::vector<std::vector<const Record*>> shots;
+    for (const Record& record : records) {
+        if (!drawn.contains(record.task_name)) {
+            const std::vector<const Record*>& own = rows_of[record.task_name];
+            Rng rng(seed, "examples " + record.task_name);
+            drawn[record.task_name] = rng.sample(own.size() < static_cast<size_t>(k) ? all : own, static_cast<size_t>(k));
+        }
+        shots.push_back(drawn[record.task_name]);
     }
     return shots;
 }

@@ -5,6 +5,8 @@
 //   (blank line) Question: q (newline) Answer: r     an example, k times
 //   (blank line) Question: Q (newline) Answer: Let's think step by step.
 //
+// Methods that do not ask for a rationale, or ask twice, end otherwise and leave FMT out: see Ask.
+//
 // The target is a space, the rationale R, and EOS. Prompt and target are tokenised apart and joined, so the loss mask
 // comes from lengths and never from a search in the text. With no knowledge and no examples left this is the std
 // prompt, byte for byte: that is the last stage of SKIntern, and the prompt of its evaluation.
@@ -31,17 +33,39 @@ struct Templates {
 
 Templates read_templates(const std::string& path);
 
+inline constexpr char kMark[] = "Therefore, the answer is";
+
+// What the prompt asks for: how it ends, after "Question: Q".
+enum class Ask {
+    think,       // (newline) Answer: Let's think step by step.
+    answer,      // (newline) Answer:                    FT and KAFT; the second task of Distilling step-by-step
+    rationale,   // (newline) Rationale:                 Distilling step-by-step, CasCoD
+    explanation, // (newline) [Explanation Generation]:  MT-CoT
+    prediction,  // (newline) [Answer Prediction]:       MT-CoT
+    conclusion,  // (space) rationale (newline) MARK     CasCoD, once there is a rationale
+};
+
 // What stands in the prompt beside the question.
 struct Context {
     std::string knowledge;             // text under LEAD, or under WORLD when `retrieved`
     bool retrieved = false;
     std::vector<const Record*> shots;  // examples, in order
+    Ask ask = Ask::think;
+    std::string rationale;             // for Ask::conclusion
+    bool bare = false;                 // `opening` stands for everything before examples and question
+    std::string opening;
 };
+
+// Everything before examples and question: P T FMT, and the knowledge if there is any.
+std::string make_opening(const Templates& templates, const Record& record, const Context& context);
 
 std::string make_prompt(const Templates& templates, const Record& record, const Context& context);
 
-// The first three passages of the record, numbered, 128 words each at most (KARD).
-std::string make_passages(const Record& record);
+// R before MARK: the rationale without its answer.
+std::string rationale_of(const std::string& response);
+
+// The first three passages, numbered, 128 words each at most (KARD).
+std::string make_passages(const std::vector<std::string>& passages);
 
 // One training row, or one question to be answered.
 struct Sample {
@@ -49,8 +73,13 @@ struct Sample {
     int64_t prompt_tokens = 0; // ids before the target; at least one
     // Empty: everything after the prompt is labelled. Else (ids) the label of each token, kNoLabel where it has none.
     std::vector<int32_t> labels;
+    // A row of a multi-task method is one sample a task; the loss is the weighted sum of the tasks' means.
+    int64_t task = 0;
+    double weight = 1;
     int64_t target_tokens() const;
 };
+// What one training row asks: a sample for each task of the method.
+using Row = std::vector<Sample>;
 inline constexpr int32_t kNoLabel = -100; // as in Hugging Face's data collators
 
 // With `chat` the prompt stands between the model's own turn markers (chat.h), which bring their BOS, and no space begins
@@ -70,5 +99,10 @@ Shots draw_shots(const std::vector<Record>& train, int64_t k, int64_t block, uin
 // The paper's way: `k` drawn from the `nearest` rows of the same family whose questions are most like the row's, by the
 // cosine of their TF-IDF vectors over words; nearest first. No row is left out of training.
 Shots similar_shots(const std::vector<Record>& train, int64_t k, int64_t nearest, uint64_t seed);
+
+// Examples for questions of an evaluation: for each record the same `k` training rows of its family, or of all families
+// where its own has not so many (an unseen one has none).
+std::vector<std::vector<const Record*>> evaluation_shots(const std::vector<Record>& train,
+                                                         const std::vector<Record>& records, int64_t k, uint64_t seed);
 
 } // namespace skintern

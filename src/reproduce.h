@@ -1,13 +1,17 @@
-// reproduce.h — the main job: data, base model, every method through the same loop, evaluation, report.
+// reproduce.h — the main job: data, base model, every arm through the same loop, evaluation, report.
+//
+// An arm is a method with its settings; an arm with a seed is a cell (cell.h). Without an experiment file every method is
+// an arm of its own name.
 //
 // Everything a run makes is a file in its folder, written whole or not at all, and a step whose file is there is not done
-// again: a killed run continues with `resume` and ends with the same bits.
+// again: a killed run continues with `resume` and ends with the same bits. Several processes may work on one run: each takes
+// a cell that nobody is at.
 //
 //   OUT/run.json                       settings; a run is only resumed with the same ones
 //   OUT/data/<split>.jsonl             train, validation, test, longer, unseen, reworded
 //   OUT/base/                          the base model, when it is pre-trained here
-//   OUT/seed-<n>/<method>/log.jsonl, meter.jsonl, stage-<t>/ (a PEFT adapter), state.safetensors, dropped.json
-//   OUT/seed-<n>/<method>/eval/<split>.jsonl, and curve.jsonl for a curriculum
+//   OUT/seed-<n>/<arm>/cell.json, log.jsonl, meter.jsonl, stage-<t>/ (a PEFT adapter), state.safetensors, dropped.json
+//   OUT/seed-<n>/<arm>/eval/<split>.jsonl, and curve.jsonl for a curriculum
 //   OUT/results.json, OUT/report.html
 #pragma once
 
@@ -15,7 +19,7 @@
 #include <vector>
 
 #include "base_model.h"
-#include "methods.h"
+#include "cell.h"
 #include "teacher.h"
 
 namespace skintern {
@@ -23,7 +27,9 @@ namespace skintern {
 struct ReproduceConfig {
     std::string preset = "tiny";
     std::string out = "out/tiny";
-    std::vector<std::string> methods; // empty: all
+    std::vector<std::string> methods; // arms of these names, when there are no others; empty: those of kMethods by default
+    std::vector<ArmConfig> arms;      // of an experiment file
+    ArmConfig arm;                    // what every arm starts from
     int64_t seeds = 1;                // runs with seeds seed, seed + 1, ...: order, adapter, examples
     uint64_t seed = 1;
     bool resume = false;
@@ -31,13 +37,9 @@ struct ReproduceConfig {
     std::string base_folder;          // the base model: a Hugging Face folder, or a .gguf file
     std::string notice;               // said before anything is done
     std::string templates;            // a templates file
+    std::string corpus;               // passages for KARD's retriever; empty: those of the teacher, written to OUT/data/corpus.jsonl
     DataConfig data;
     BaseConfig base;
-    LoraConfig lora;
-    CurriculumConfig curriculum;
-    TrainConfig train;
-    double epochs = 12;               // passes over the training rows, all stages together
-    int64_t cutoff_len = 2048;
     int64_t max_new_tokens = 320;
     int64_t curve_rows = 6;           // test rows a family after each stage, for the internalization curve
     int64_t meter_readings = 18;      // of the internalization meter, through the training of a method

@@ -3,7 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
+
+#include "check.h"
+#include "files.h"
 
 namespace skintern {
 
@@ -90,6 +95,35 @@ std::vector<std::string> all_passages(const std::vector<Record>& records) {
         }
     }
     return passages;
+}
+
+std::vector<std::string> read_corpus(const std::string& path) {
+    std::vector<std::string> passages;
+    std::istringstream in(read_file(path));
+    int64_t number = 0;
+    for (std::string line; std::getline(in, line);) {
+        number++;
+        const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
+        CHECK(row.is_object() && row.contains("passage") && row["passage"].is_string(),
+              "%s:%lld: not a JSON object with a text \"passage\"", path.c_str(), static_cast<long long>(number));
+        passages.push_back(row["passage"].get<std::string>());
+    }
+    CHECK(!passages.empty(), "%s: holds no passage", path.c_str());
+    return passages;
+}
+
+void write_corpus(const std::string& path, const std::vector<std::string>& passages) {
+    std::string text;
+    for (const std::string& passage : passages) {
+        text += nlohmann::json{{"passage", passage}}.dump() + "\n";
+    }
+    write_file(path, text);
+}
+
+void retrieve(std::vector<Record>& records, const Retriever& retriever) {
+    for (Record& record : records) {
+        record.retrieved = retriever.best(record.task_description + " " + record.instruction, kRetrieved);
+    }
 }
 
 void retrieve_knowledge(std::vector<Record>& records, const Retriever& retriever) {

@@ -36,6 +36,13 @@ private:
 // Every different passage ("knowledge") of the records, in order.
 std::vector<std::string> all_passages(const std::vector<Record>& records);
 
+// The passages of a file: JSONL, a row with "passage" each.
+std::vector<std::string> read_corpus(const std::string& path);
+void write_corpus(const std::string& path, const std::vector<std::string>& passages);
+
+// Gives each record the three passages that match its task description and question best (Record::retrieved).
+void retrieve(std::vector<Record>& records, const Retriever& retriever);
+
 // Gives each record that has no knowledge the three passages that match its task description and question best.
 void retrieve_knowledge(std::vector<Record>& records, const Retriever& retriever);
 

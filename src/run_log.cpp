@@ -209,7 +209,7 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
         run.missing.push_back(name + " (nothing yet)");
         return log;
     }
-    if (present("log.jsonl", is_trained(method))) {
+    if (present("log.jsonl", method_of(run, method).trained)) {
         log.updates = read_updates(folder + "/log.jsonl");
     }
     for (const std::string split : kSplits) {
@@ -218,10 +218,10 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
             log.eval[split] = read_eval(folder + "/" + file, split);
         }
     }
-    if (present("meter.jsonl", is_trained(method))) {
+    if (present("meter.jsonl", method_of(run, method).trained)) {
         log.meter = read_meter(folder + "/meter.jsonl");
     }
-    if (present("curve.jsonl", method == "skintern")) {
+    if (present("curve.jsonl", method_of(run, method).curriculum())) {
         log.curve = read_curve(folder + "/curve.jsonl");
     }
     if (present("dropped.json", false)) {
@@ -274,6 +274,16 @@ void read_run_file(RunLog& run, const std::string& path) {
         CHECK(std::count(run.methods.begin(), run.methods.end(), name) == 1,
               "%s: field \"methods\" names \"%s\" twice", path.c_str(), name.c_str());
     }
+    if (json.contains("method_of")) {
+        const Json& methods = json["method_of"];
+        CHECK(methods.is_object(), "%s: field \"method_of\" must be an object, found %s", path.c_str(), methods.type_name());
+        for (const auto& [arm, method] : methods.items()) {
+            CHECK(method.is_string(), "%s: field \"method_of.%s\" must be a name, found %s", path.c_str(), arm.c_str(),
+                  method.dump().c_str());
+            run.method_of[arm] = method.get<std::string>();
+        }
+        json.erase("method_of");
+    }
     if (json.contains("schedule")) {
         for (const Json& row : list_field(json, "schedule", path)) {
             CHECK(row.is_object(), "%s: field \"schedule\" must hold objects, found %s", path.c_str(),
@@ -321,8 +331,15 @@ void find_seeds_and_methods(RunLog& run) {
 
 } // namespace
 
-bool is_trained(const std::string& method) {
-    return method.rfind("base", 0) != 0;
+const Method& method_of(const RunLog& run, const std::string& arm) {
+    const auto it = run.method_of.find(arm);
+    const std::string& name = it == run.method_of.end() ? arm : it->second;
+    for (const Method& method : kMethods) {
+        if (name == method.name) {
+            return method;
+        }
+    }
+    return method_by_name(name.starts_with("base") ? "base" : "std-cot");
 }
 
 RunLog read_run(const std::string& run_dir) {

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "methods.h"
+
 namespace skintern {
 
 struct UpdateRow {
@@ -83,7 +85,8 @@ struct ScheduleRow {
 struct RunLog {
     std::string dir, preset, device;
     std::vector<int64_t> seeds;
-    std::vector<std::string> methods; // in the order of run.json
+    std::vector<std::string> methods; // arms, in the order of run.json
+    std::map<std::string, std::string> method_of; // of each arm; without an entry the method has its name
     std::vector<ScheduleRow> schedule;
     std::vector<std::pair<std::string, std::string>>
         settings; // everything in run.json, flat: "base.params", "2160000"
@@ -94,8 +97,8 @@ struct RunLog {
 // test is in domain; the other three are out of domain.
 inline constexpr const char* kSplits[] = {"test", "longer", "unseen", "reworded"};
 
-// base, base+knowledge: the model as it was before training.
-bool is_trained(const std::string& method);
+// The method of an arm; of a name that is none, base or std-cot.
+const Method& method_of(const RunLog& run, const std::string& arm);
 
 RunLog read_run(const std::string& run_dir);
 

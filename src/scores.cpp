@@ -13,9 +13,9 @@ namespace skintern {
 
 namespace {
 
-using Rows = std::vector<const EvalRow*>;
+using EvalRows = std::vector<const EvalRow*>;
 
-GroupScore score_group(const std::string& name, const Rows& rows) {
+GroupScore score_group(const std::string& name, const EvalRows& rows) {
     GroupScore score;
     score.name = name;
     int64_t correct = 0;
@@ -37,7 +37,7 @@ GroupScore score_group(const std::string& name, const Rows& rows) {
 
 // A score for each value of a field, in the order in which they first occur.
 std::vector<GroupScore> score_groups(const std::vector<EvalRow>& rows, std::string EvalRow::*field) {
-    std::vector<std::pair<std::string, Rows>> groups;
+    std::vector<std::pair<std::string, EvalRows>> groups;
     for (const EvalRow& row : rows) {
         auto group =
             std::find_if(groups.begin(), groups.end(), [&](const auto& g) { return g.first == row.*field; });
@@ -103,7 +103,7 @@ Scores compute_scores(const std::vector<EvalRow>& rows) {
     CHECK(!rows.empty(), "there is no answered question to count");
     Scores scores;
     scores.tasks = score_groups(rows, &EvalRow::task_name);
-    Rows all;
+    EvalRows all;
     for (const EvalRow& row : rows) {
         all.push_back(&row);
     }

@@ -24,6 +24,8 @@ struct Record {
     std::vector<std::string> knowledge;   // passages "title . text" for methods that retrieve
     std::vector<std::string> summarydec;  // summarydec1, summarydec2, ...: the summary as shortened by an outside tool
 
+    std::vector<std::string> retrieved;   // passages that a retriever found for the question; not written
+
     std::string benchmark; // "GSM8K": read from a file as published; not written
 
     // What the generator knows and a recorded file may leave out.

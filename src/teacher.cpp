@@ -24,6 +24,7 @@
 #include <set>
 
 #include "check.h"
+#include "teacher_parts.h"
 
 namespace skintern {
 
@@ -282,6 +283,29 @@ std::map<std::string, std::vector<Record>> make_splits(const DataConfig& config,
     }
     set_coverage(splits);
     return splits;
+}
+
+std::vector<std::string> knowledge_corpus(const World& world, const std::vector<Record>& train) {
+    constexpr int64_t kFactsOfPassage = 6;
+    std::vector<std::string> passages;
+    std::set<std::string> seen;
+    for (const Record& record : train) {
+        if (!record.knowledge.empty() && seen.insert(record.knowledge[0]).second) {
+            passages.push_back(record.knowledge[0]);
+        }
+    }
+    std::string table;
+    int64_t facts = 0;
+    for (const Fact& fact : world.facts) {
+        if (fact.table != table || facts == kFactsOfPassage) {
+            table = fact.table;
+            facts = 0;
+            passages.push_back(capitalised(table) + " .");
+        }
+        passages.back() += " " + fact.sentence;
+        facts++;
+    }
+    return passages;
 }
 
 } // namespace skintern

@@ -70,6 +70,10 @@ struct DataConfig {
 // or twice in one. Throws Error when a family cannot make that many different questions.
 std::map<std::string, std::vector<Record>> make_splits(const DataConfig& config, const World& world);
 
+// The knowledge that a retriever searches: the procedure of each family that is trained on (as their passages have it), and
+// every fact of the world, six of a table to a passage: "Prices . The price of a dortem is 7 coins. ..."
+std::vector<std::string> knowledge_corpus(const World& world, const std::vector<Record>& train);
+
 // Pre-training text for the base model: documents from families of its own, in random worlds of their own, so that no
 // test family leaks into it. Each document is made from (seed, index) alone.
 std::string pretraining_document(uint64_t seed, int64_t index);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
@@ -36,20 +37,28 @@ void truncate_log(const std::string& path, int64_t step) {
 // One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds their tokens to `tokens`, returns the mean loss.
 double accumulate_gradients(Transformer& model, const RowSource& row_source, const TrainConfig& config, int64_t k0,
                             int64_t* tokens) {
-    std::vector<Sample> rows;
-    int64_t labelled = 0;
+    std::map<int64_t, std::vector<Sample>> of_task;
     for (int64_t k = k0; k < k0 + config.batch_size; k++) {
-        rows.push_back(row_source(k));
-        labelled += rows.back().target_tokens();
-        *tokens += static_cast<int64_t>(rows.back().ids.size());
+        for (Sample& sample : row_source(k)) {
+            *tokens += static_cast<int64_t>(sample.ids.size());
+            of_task[sample.task].push_back(std::move(sample));
+        }
     }
-    CHECK(labelled > 0, "an update has no labelled token");
     model.grads().zero();
     double loss = 0;
-    for (const Batch& batch : pack(rows, config.micro_tokens)) {
-        loss += model.forward_backward(batch, 1.0 / static_cast<double>(labelled));
+    for (const auto& [task, samples] : of_task) {
+        int64_t labelled = 0;
+        for (const Sample& sample : samples) {
+            labelled += sample.target_tokens();
+        }
+        CHECK(labelled > 0, "an update has no labelled token");
+        const double weight = samples.front().weight;
+        double sum = 0;
+        for (const Batch& batch : pack(samples, config.micro_tokens)) {
+            sum += model.forward_backward(batch, weight / static_cast<double>(labelled));
+        }
+        loss += weight * sum / static_cast<double>(labelled);
     }
-    loss /= static_cast<double>(labelled);
     CHECK(std::isfinite(loss), "the loss is %f: training has diverged, try a smaller --lr", loss);
     return loss;
 }

@@ -23,7 +23,7 @@ struct TrainConfig {
 };
 
 // The k-th row drawn in a stage, k = 0, 1, ...
-using RowSource = std::function<Sample(int64_t k)>;
+using RowSource = std::function<Row(int64_t k)>;
 
 struct TrainRun {
     std::string folder;
@@ -42,7 +42,8 @@ struct TrainSummary {
 };
 
 // Trains what model.trained() names. The loss of an update is the sum over all labelled tokens of its rows divided by
-// their number, however the rows are split into micro-batches. With `resume`, continues from the saved state.
+// their number, however the rows are split into micro-batches; with several tasks a row, the weighted sum of those of the
+// tasks. With `resume`, continues from the saved state.
 TrainSummary train(Transformer& model, const TrainRun& run, bool resume);
 
 // The updates of stage t (from 1) when `total` are spread over `stages`.

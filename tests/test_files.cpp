@@ -138,3 +138,15 @@ TEST_CASE("make_folder makes parents, is content with a folder that is there, an
                  Contains("file/x: the folder cannot be made"));
     REQUIRE_THAT(error_of([&] { make_folder(""); }), Contains("its name is empty"));
 }
+
+TEST_CASE("a file is held by one at a time", "[files]") {
+    const std::string path = "build/lock_test";
+    {
+        const FileLock first(path, false);
+        REQUIRE(first.held());
+        const FileLock second(path, false);
+        REQUIRE(!second.held());
+    }
+    REQUIRE(FileLock(path, true).held());
+    REQUIRE_THROWS_WITH(FileLock("build/no such folder/lock", false), Catch::Contains("cannot be made"));
+}

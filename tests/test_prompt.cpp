@@ -99,7 +99,7 @@ TEST_CASE("the prompt of each method is the documented one, byte for byte", "[pr
             "is 1 plus 1?\nAnswer: Let's think step by step.");
 }
 
-TEST_CASE("the last stage of SKIntern has the evaluation prompt, byte for byte", "[prompt]") {
+TEST_CASE("the last stage of a method has its evaluation prompt, byte for byte", "[prompt]") {
     const Bpe bpe = byte_tokenizer();
     const World world(1);
     DataConfig data;
@@ -107,19 +107,124 @@ TEST_CASE("the last stage of SKIntern has the evaluation prompt, byte for byte",
     data.validation = 1;
     data.test = 1;
     const std::vector<Record> train = make_splits(data, world).at("train");
-    const Method& method = method_by_name("skintern");
-    const std::vector<Stage> stages = method_stages(method, {});
     PromptSettings settings;
     settings.templates = kTemplates;
     settings.cutoff_len = 100000;
-    const StageRows rows = make_stage_rows(method, stages.back(), train, rank_all(train), bpe, settings);
-    const std::vector<std::string> prompts = evaluation_prompts(method.in_evaluation, train, kTemplates);
-    REQUIRE(rows.samples.size() == train.size());
-    for (size_t i = 0; i < train.size(); i++) {
-        const Sample& s = rows.samples[i];
-        REQUIRE(text_of(bpe, {s.ids.begin(), s.ids.begin() + s.prompt_tokens}) == prompts[i]);
-        REQUIRE(s.ids == make_sample(bpe, -1, prompts[i], train[i].response).ids);
+    settings.nearest_shots = 2;
+    CurriculumConfig curriculum;
+    curriculum.shots = 2;
+    for (const Method& method : kMethods) {
+        if (!method.trained || method.examples) {
+            continue; // examples of training and of evaluation are different draws
+        }
+        INFO(method.name);
+        const std::vector<Stage> stages = method_stages(method, curriculum);
+        std::vector<RankedText> ranked;
+        for (const std::string& text : texts_to_shorten(method, train, kTemplates)) {
+            ranked.push_back(rank_words(text, std::vector<double>(split_words(text).size(), 0.0)));
+        }
+        const StageRows rows = make_stage_rows(method, stages.back(), train, ranked, bpe, settings);
+        const std::vector<std::string> prompts = evaluation_prompts(method, train, settings, {});
+        REQUIRE(rows.rows.size() == train.size());
+        for (size_t i = 0; i < train.size(); i++) {
+            const Row& row = rows.rows[i];
+            const auto asks = [&](const Sample& s) {
+                return text_of(bpe, {s.ids.begin(), s.ids.begin() + s.prompt_tokens}) == prompts[i];
+            };
+            REQUIRE(std::count_if(row.begin(), row.end(), asks) == 1);
+        }
     }
+}
+
+TEST_CASE("prompts and targets of each method are the documented ones", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const std::vector<Record> train = {sample_record()};
+    const std::string think = "Solve the task. Add. End with the mark.\n\nQuestion: What is 1 plus 1?\nAnswer: Let's think step by step.";
+    const std::string short_head = "Solve the task. Add.\n\nQuestion: What is 1 plus 1?";
+    const std::string passages = "\n\nPassages:\n1. Sums . Add the numbers.\n2. Facts . 1 plus 1 is 2.";
+    const std::string question = "\n\nQuestion: What is 1 plus 1?";
+    const std::string response = "1 plus 1 is 2. Therefore, the answer is 2.", rationale = "1 plus 1 is 2.";
+    using Pairs = std::vector<std::pair<std::string, std::string>>; // prompt, target
+    const std::map<std::string, Pairs> documented = {
+        {"ft", {{short_head + "\nAnswer:", "2"}}},
+        {"kaft", {{"Solve the task. Add." + passages + question + "\nAnswer:", "2"}}},
+        {"std-cot", {{think, response}}},
+        {"mt-re", {{short_head + "\nRationale:", rationale}, {short_head + "\nAnswer:", "2"}}},
+        {"mt-ra", {{short_head + "\n[Explanation Generation]:", "Therefore, the answer is 2. " + rationale},
+                   {short_head + "\n[Answer Prediction]:", "2"}}},
+        {"mt-cot", {{short_head + "\n[Explanation Generation]:", response}, {short_head + "\n[Answer Prediction]:", "2"}}},
+        {"cascod", {{short_head + "\nRationale:", rationale},
+                    {short_head + " 1 plus 1 is 2.\nTherefore, the answer is", "2"}}},
+        {"kard", {{"Solve the task. Add. End with the mark." + passages + question + "\nAnswer: Let's think step by step.",
+                   response}}},
+        {"promptintern", {{"Question: What is 1 plus 1?\nAnswer: Let's think step by step.", response}}},
+        {"stepwise", {{think, "Therefore, the answer is 2."}}},
+    };
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    for (const auto& [name, pairs] : documented) {
+        INFO(name);
+        const Method& method = method_by_name(name);
+        const std::vector<RankedText> ranked = {rank_words("a b", {1, 2})};
+        const Row row = make_stage_rows(method, method_stages(method, {}).back(), train, ranked, bpe, settings).rows.at(0);
+        REQUIRE(row.size() == pairs.size());
+        for (size_t p = 0; p < pairs.size(); p++) {
+            const auto target = row[p].ids.begin() + row[p].prompt_tokens;
+            REQUIRE(text_of(bpe, {row[p].ids.begin(), target}) == pairs[p].first);
+            REQUIRE(text_of(bpe, {target, row[p].ids.end() - 1}) == " " + pairs[p].second);
+            REQUIRE(row[p].task == static_cast<int64_t>(p));
+            REQUIRE(row[p].weight == (pairs.size() == 1 ? 1.0 : p == 0 ? 0.7 : 0.3));
+        }
+    }
+}
+
+TEST_CASE("stepwise internalization takes the rationale away from its beginning", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const Method& method = method_by_name("stepwise");
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    std::vector<std::string> targets;
+    for (const Stage& stage : method_stages(method, {})) {
+        REQUIRE(stage.shots == 0);
+        const Row row = make_stage_rows(method, stage, {sample_record()}, {}, bpe, settings).rows.at(0);
+        targets.push_back(text_of(bpe, {row[0].ids.begin() + row[0].prompt_tokens, row[0].ids.end() - 1}));
+    }
+    REQUIRE(targets == std::vector<std::string>{" 1 plus 1 is 2. Therefore, the answer is 2.",
+                                                " plus 1 is 2. Therefore, the answer is 2.",
+                                                " is 2. Therefore, the answer is 2.", " Therefore, the answer is 2."});
+}
+
+TEST_CASE("PromptIntern shortens the instruction with the knowledge", "[prompt]") {
+    const Bpe bpe = byte_tokenizer();
+    const Method& method = method_by_name("promptintern");
+    const std::vector<Record> train = {sample_record()};
+    const std::vector<std::string> texts = texts_to_shorten(method, train, kTemplates);
+    REQUIRE(texts.at(0) == "Solve the task. Add. End with the mark.\n\nThis knowledge helps:\nAdd the numbers.\n1 plus 1 is 2.");
+    std::vector<double> scores(split_words(texts[0]).size(), 0.0);
+    scores[2] = 1; // "task."
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    const Stage stage{2, 1.0 / static_cast<double>(scores.size()), 0};
+    const Row row = make_stage_rows(method, stage, train, {rank_words(texts[0], scores)}, bpe, settings).rows.at(0);
+    REQUIRE(text_of(bpe, {row[0].ids.begin(), row[0].ids.begin() + row[0].prompt_tokens}) ==
+            "task.\n\nQuestion: What is 1 plus 1?\nAnswer: Let's think step by step.");
+}
+
+TEST_CASE("examples of an evaluation are training rows of the family, or of all where it has too few", "[prompt]") {
+    std::vector<Record> train = many_records(8);
+    Record other = sample_record("Another?");
+    other.task_name = "unseen";
+    const auto shots = evaluation_shots(train, {train[0], train[1], other}, 3, 1);
+    REQUIRE(shots.size() == 3);
+    for (const auto& of_row : shots) {
+        REQUIRE(std::set<const Record*>(of_row.begin(), of_row.end()).size() == 3);
+        for (const Record* shot : of_row) {
+            REQUIRE((shot >= train.data() && shot < train.data() + train.size()));
+        }
+    }
+    REQUIRE(shots[0] == shots[1]); // one draw a family
+    REQUIRE(evaluation_shots(train, {train[0]}, 3, 1) != evaluation_shots(train, {train[0]}, 3, 2));
+    REQUIRE_THROWS_WITH(evaluation_shots(train, {train[0]}, 9, 1), Catch::Contains("8 training rows are too few for 9 examples"));
 }
 
 TEST_CASE("every target token and EOS is scored, and no token of the prompt", "[prompt]") {
@@ -258,7 +363,7 @@ TEST_CASE("similar examples are drawn from the nearest questions of the family, 
         stage.shots = 2;
         return make_stage_rows(method_by_name("skintern"), stage, records, rank_all(records), byte_tokenizer(), settings);
     }();
-    REQUIRE(rows.samples.size() == records.size());
+    REQUIRE(rows.rows.size() == records.size());
     REQUIRE(rows.as_shots == 0);
 }
 
@@ -272,7 +377,7 @@ TEST_CASE("a row that does not fit loses knowledge, then examples, never questio
     settings.templates = kTemplates;
     settings.cutoff_len = 100000;
     const int64_t full =
-        static_cast<int64_t>(make_stage_rows(method, first, train, ranked, bpe, settings).samples[0].ids.size());
+        static_cast<int64_t>(make_stage_rows(method, first, train, ranked, bpe, settings).rows[0][0].ids.size());
     const int64_t bare = static_cast<int64_t>(kStdPrompt.size() + train[0].response.size()) + 2;
     bool saw_knowledge_cut = false, saw_shots_cut = false;
     for (int64_t cutoff = full; cutoff >= bare; cutoff -= 40) {
@@ -280,7 +385,8 @@ TEST_CASE("a row that does not fit loses knowledge, then examples, never questio
         const StageRows rows = make_stage_rows(method, first, train, ranked, bpe, settings);
         saw_knowledge_cut |= rows.knowledge_cut > 0 && rows.shots_cut == 0;
         saw_shots_cut |= rows.shots_cut > 0;
-        for (const Sample& s : rows.samples) {
+        for (const Row& row : rows.rows) {
+            const Sample& s = row[0];
             REQUIRE(static_cast<int64_t>(s.ids.size()) <= cutoff);
             const std::string text = text_of(bpe, s.ids);
             REQUIRE(text.find("\n\nQuestion: What is ") != std::string::npos);
@@ -292,7 +398,7 @@ TEST_CASE("a row that does not fit loses knowledge, then examples, never questio
     REQUIRE(saw_shots_cut);
     settings.cutoff_len = 20;
     const StageRows none = make_stage_rows(method, first, train, ranked, bpe, settings);
-    REQUIRE(none.samples.empty());
+    REQUIRE(none.rows.empty());
     REQUIRE(none.left_out == 6); // the other six are the examples
 }
 

@@ -1,6 +1,8 @@
 // The loop: learning rates, accumulation, and a killed run that continues with the same bits.
 #include "test.h"
 
+#include <nlohmann/json.hpp>
+
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -60,7 +62,7 @@ HostTensors run(const std::string& folder, bool resume, int64_t kill_at, bool on
     train_run.config.one_schedule = one_schedule;
     train_run.config.adamw.lr = 1e-2;
     train_run.stage_updates = {4, 4, 4};
-    train_run.rows_of = [](int64_t stage) -> RowSource { return [stage](int64_t k) { return row(k + 100 * stage); }; };
+    train_run.rows_of = [](int64_t stage) -> RowSource { return [stage](int64_t k) { return Row{row(k + 100 * stage)}; }; };
     train_run.after_step = [&](int64_t step) {
         append_line(folder + "/meter.jsonl", "{\"step\":" + std::to_string(step) + "}");
         if (step == kill_at) {
@@ -198,4 +200,29 @@ TEST_CASE("the order of an epoch is a permutation, new in every epoch, the same 
     std::sort(second.begin(), second.end());
     REQUIRE(first == second);
     REQUIRE(first.back() == 9);
+}
+
+TEST_CASE("the loss of two tasks is the weighted sum of their means", "[train]") {
+    // Two tasks with different numbers of labelled tokens; a learning rate of nothing keeps the model as it is.
+    const std::string folder = fresh_folder("tasks");
+    const auto loss_of = [&](const std::vector<Sample>& samples) {
+        Setup setup;
+        TrainRun train_run;
+        train_run.folder = folder + std::to_string(samples.size()) + std::to_string(samples[0].task);
+        train_run.label = "test";
+        train_run.config.batch_size = 2;
+        train_run.config.adamw.lr = 0;
+        train_run.stage_updates = {1};
+        train_run.rows_of = [&](int64_t) -> RowSource { return [&](int64_t) { return samples; }; };
+        train(setup.model, train_run, false);
+        return nlohmann::json::parse(read_file(train_run.folder + "/log.jsonl"))["loss"].get<double>();
+    };
+    Sample first = row(0), second = row(1);
+    first.prompt_tokens = 1;
+    const double of_first = loss_of({first});
+    second.task = 1;
+    const double of_second = loss_of({second});
+    first.weight = 0.7;
+    second.weight = 0.3;
+    REQUIRE(loss_of({first, second}) == Approx(0.7 * of_first + 0.3 * of_second).epsilon(1e-9));
 }
