@@ -51,7 +51,8 @@ public:
                 bytes += row_bytes(term.a.type, M * term.K) + row_bytes(term.b.type, N * term.K);
             }
         }
-        observe("products", flops, bytes, [&] { inner_->products(layout, list, count, M); });
+        static constexpr const char* kNames[] = {"products nt", "products nn", "products tn"};
+        observe(kNames[static_cast<int>(layout)], flops, bytes, [&] { inner_->products(layout, list, count, M); });
     }
     static int64_t written(MatrixOut out, int64_t n) { return out.data != nullptr ? row_bytes(out.type, n) : 0; }
     WeightType operand_type() const override { return inner_->operand_type(); }
