@@ -41,6 +41,13 @@ EvalConfig eval_config(const Shared& shared, const std::string& label) {
     return config;
 }
 
+// The method whose prompts the evaluation has.
+Method evaluated_method(const ArmConfig& arm) {
+    Method method = method_by_name(arm.method);
+    method.in_evaluation = arm.keep_knowledge ? method.in_training : method.in_evaluation;
+    return method;
+}
+
 void evaluate_splits(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& train,
                      const PromptSettings& settings, const std::string& folder) {
     make_folder(folder + "/eval");
@@ -54,7 +61,7 @@ void evaluate_splits(Transformer& model, const Shared& shared, const ArmConfig& 
             write_eval(path, {}); // --tasks may leave a split without questions
             continue;
         }
-        write_eval(path, evaluate_method(method_by_name(arm.method), model, shared.bpe, it->second, settings, train,
+        write_eval(path, evaluate_method(evaluated_method(arm), model, shared.bpe, it->second, settings, train,
                                          eval_config(shared, arm.name + " on " + split)));
     }
 }
@@ -266,7 +273,11 @@ Json arm_json(const ArmConfig& arm) {
             {"epochs", arm.epochs},
             {"train_share", arm.train_share},
             {"cutoff_len", arm.cutoff_len},
-            {"compressor", arm.compressor}};
+            {"compressor", arm.compressor},
+            {"knowledge", arm.variant.knowledge},
+            {"rationales", arm.variant.rationales},
+            {"wrong", arm.variant.wrong},
+            {"keep_knowledge", arm.keep_knowledge}};
 }
 
 std::vector<Record> training_rows(const ArmConfig& arm, const std::vector<Record>& train) {
@@ -298,7 +309,8 @@ bool is_done(const std::string& folder) {
 
 void run_cell(const Shared& shared, const ArmConfig& arm, uint64_t seed, const std::string& folder) {
     const Method& method = method_by_name(arm.method);
-    const std::vector<Record> rows = training_rows(arm, shared.splits.at("train"));
+    const std::vector<Record> rows =
+        vary(training_rows(arm, shared.splits.at("train")), arm.variant, shared.world, shared.data_seed, seed);
     const PromptSettings settings = prompt_settings(shared, arm, seed);
     LoraConfig lora = arm.lora;
     if (!method.trained) {

@@ -8,6 +8,7 @@
 #include "lora_config.h"
 #include "methods.h"
 #include "train.h"
+#include "variants.h"
 
 namespace skintern {
 
@@ -22,6 +23,8 @@ struct ArmConfig {
     double train_share = 1;      // of each family's training rows, from the beginning
     int64_t cutoff_len = 2048;
     std::string compressor = "information";
+    Variant variant;             // what is changed about the training rows
+    bool keep_knowledge = false; // the knowledge stands in the prompt of the evaluation, too
 };
 
 // What all cells of a run share.
@@ -29,6 +32,8 @@ struct Shared {
     Kernels* kernels;
     std::string base_folder;
     std::map<std::string, std::vector<Record>> splits;
+    World world;
+    uint64_t data_seed;
     std::map<std::string, std::string> fact_sentences; // by fact id
     Bpe bpe;
     int32_t bos;
@@ -40,7 +45,7 @@ struct Shared {
 // The arm's settings as they stand in cell.json: all that decides the numbers, beside what run.json says.
 nlohmann::ordered_json arm_json(const ArmConfig& arm);
 
-// The training rows of an arm.
+// The training rows of an arm, before variants: its share of each family.
 std::vector<Record> training_rows(const ArmConfig& arm, const std::vector<Record>& train);
 
 // Updates of an arm: `epochs` passes over `rows` rows.

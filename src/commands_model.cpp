@@ -245,7 +245,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--max-grad-norm", o->train.adamw.max_grad_norm)->capture_default_str();
     sub->add_option("--cutoff-len", o->cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->add_option("--stages", o->curriculum.stages)->capture_default_str();
-    sub->add_option("--schedule", o->curriculum.schedule, "linear, exp, inverse-exp, step or none")
+    sub->add_option("--schedule", o->curriculum.schedule, "linear, exp, inverse-exp, step, none, reversed or shuffled")
         ->capture_default_str();
     sub->add_option("--shots", o->curriculum.shots)->capture_default_str();
     sub->add_option("--shots-from", o->curriculum.shots_from, "block or similar")->capture_default_str();

@@ -25,10 +25,21 @@ double strength(const std::string& schedule, double u) {
     if (schedule == "step") {
         return u < 1.0 ? 1.0 : 0.0;
     }
-    CHECK(schedule == "none", "--schedule is \"%s\": known are linear, exp, inverse-exp, step, none",
+    if (schedule == "reversed") {
+        return u;
+    }
+    CHECK(schedule == "none", "--schedule is \"%s\": known are linear, exp, inverse-exp, step, none, reversed, shuffled",
           schedule.c_str());
     return 1.0;
 }
+
+// u of stage t.
+double progress(int64_t t, int64_t T) {
+    return T == 1 ? 1.0 : static_cast<double>(t - 1) / static_cast<double>(T - 1);
+}
+
+// Which stage comes at place t: 2, 4, ..., then 1, 3, ...
+int64_t shuffled_stage(int64_t t, int64_t T) { return t <= T / 2 ? 2 * t : 2 * (t - T / 2) - 1; }
 
 } // namespace
 
@@ -40,10 +51,10 @@ std::vector<Stage> make_curriculum(const CurriculumConfig& config) {
     CHECK(config.shots >= 0 && config.shots <= 1000, "--shots is %lld: it must be from 0 to 1000",
           static_cast<long long>(config.shots));
     std::vector<Stage> stages;
-    for (int64_t t = 1; t <= config.stages; t++) {
-        const double u =
-            config.stages == 1 ? 1.0 : static_cast<double>(t - 1) / static_cast<double>(config.stages - 1);
-        const double s = strength(config.schedule, u);
+    const int64_t T = config.stages;
+    for (int64_t t = 1; t <= T; t++) {
+        const bool shuffled = config.schedule == "shuffled";
+        const double s = strength(shuffled ? "linear" : config.schedule, progress(shuffled ? shuffled_stage(t, T) : t, T));
         // The small addend keeps K * (1/3) * 3 from falling under a whole number by rounding.
         stages.push_back({t, s, static_cast<int64_t>(std::floor(static_cast<double>(config.shots) * s + 1e-9))});
     }

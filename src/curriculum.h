@@ -6,6 +6,8 @@
 //   inverse-exp  S_t = 1 - exp at 1 - u                                    slow first, then fast
 //   step         S_t = 1 for t < T, then 0
 //   none         S_t = 1 for all t: the knowledge stays
+//   reversed     S_t = u                                                   what comes last is least like the evaluation
+//   shuffled     the strengths of linear, every second one first: those of t = 2, 4, ..., then 1, 3, ...
 // At stage t a row keeps the share S_t of its knowledge and is shown floor(K S_t) examples. With T = 1 only S = 0 is
 // left, which is plain fine-tuning on the question (none: on question and knowledge).
 #pragma once
@@ -18,7 +20,7 @@ namespace skintern {
 
 struct CurriculumConfig {
     int64_t stages = 4;              // T
-    std::string schedule = "linear"; // linear | exp | inverse-exp | step | none
+    std::string schedule = "linear"; // linear | exp | inverse-exp | step | none | reversed | shuffled
     int64_t shots = 6;               // K
     std::string shots_from = "block"; // block | similar: where examples come from, see prompt.h
 };

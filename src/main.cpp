@@ -27,7 +27,7 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     ArmConfig& arm = *config;
     sub->add_option("--epochs", arm.epochs)->capture_default_str();
     sub->add_option("--stages", arm.curriculum.stages)->capture_default_str();
-    sub->add_option("--schedule", arm.curriculum.schedule, "linear, exp, inverse-exp, step or none")
+    sub->add_option("--schedule", arm.curriculum.schedule, "linear, exp, inverse-exp, step, none, reversed or shuffled")
         ->capture_default_str();
     sub->add_option("--shots", arm.curriculum.shots, "examples at the first stage")->capture_default_str();
     sub->add_option("--shots-from", arm.curriculum.shots_from, "block (one draw for all rows of a family) or similar")
@@ -43,6 +43,13 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--weight-decay", arm.train.adamw.weight_decay)->capture_default_str();
     sub->add_option("--max-grad-norm", arm.train.adamw.max_grad_norm)->capture_default_str();
     sub->add_option("--cutoff-len", arm.cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--knowledge", arm.variant.knowledge, "full, no-summary, no-supplement, placebo or shuffled")
+        ->capture_default_str();
+    sub->add_option("--rationales", arm.variant.rationales, "stated, or implicit: without the sentences that state facts")
+        ->capture_default_str();
+    sub->add_option("--wrong", arm.variant.wrong, "share of rows with facts whose response errs about one")
+        ->capture_default_str();
+    sub->add_flag("--keep-knowledge", arm.keep_knowledge, "evaluate with the knowledge of the training prompts");
     sub->add_option("--train-share", arm.train_share, "of each family's training rows")
         ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str();

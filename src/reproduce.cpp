@@ -176,7 +176,7 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     }
     Bpe bpe = Bpe::load(base);
     const int32_t bos = bpe.bos();
-    Shared shared{&kernels, base, std::move(splits), {}, std::move(bpe), bos, read_templates(config.templates),
+    Shared shared{&kernels, base, std::move(splits), world, config.data.seed, {}, std::move(bpe), bos, read_templates(config.templates),
                   config.max_new_tokens, config.curve_rows, config.meter_readings, config.resume};
     if (config.corpus.empty()) {
         write_corpus(config.out + "/data/corpus.jsonl", knowledge_corpus(world, shared.splits.at("train")));

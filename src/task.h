@@ -33,6 +33,7 @@ struct Record {
     std::vector<std::string> facts_stated; // ids of the facts the response states
     std::string coverage; // "" no facts needed; "covered": every needed fact is stated by some training response;
                           // "uncovered": at least one stands in the knowledge only
+    std::string drawn;    // by which random numbers the generator made it; not written
     std::string split;    // train | validation | test | longer | unseen | reworded
 };
 

@@ -190,9 +190,11 @@ private:
         int64_t best_novelty = -1;
         int64_t found = 0;
         for (int64_t attempt = 0; attempt < kAttempts && found < wanted; attempt++) {
-            Rng rng(seed_, format("%s/%s/%lld/%lld", family_.name, split.stream, static_cast<long long>(row),
-                                  static_cast<long long>(attempt)));
+            const std::string drawn = format("%s/%s/%lld/%lld", family_.name, split.stream, static_cast<long long>(row),
+                                             static_cast<long long>(attempt));
+            Rng rng(seed_, drawn);
             Record record = family_.make(rng, world_, split.length, split.wording, need_uncovered);
+            record.drawn = drawn;
             if (!is_new(record, split)) {
                 continue;
             }

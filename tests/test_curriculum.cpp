@@ -1,6 +1,9 @@
 // The schedule, by hand.
 #include "test.h"
 
+#include <algorithm>
+#include <map>
+
 #include "curriculum.h"
 #include "train.h"
 
@@ -87,6 +90,32 @@ TEST_CASE("the updates of the stages add up to the whole", "[curriculum]") {
                 sum += updates_of_stage(total, stages, t);
             }
             REQUIRE(sum == total);
+        }
+    }
+}
+
+TEST_CASE("reversed and shuffled have the strengths of linear in another order", "[curriculum]") {
+    for (const int64_t T : {1, 2, 3, 4, 7}) {
+        std::map<std::string, std::vector<double>> keep;
+        for (const char* schedule : {"linear", "reversed", "shuffled"}) {
+            CurriculumConfig config;
+            config.schedule = schedule;
+            config.stages = T;
+            for (const Stage& stage : make_curriculum(config)) {
+                keep[schedule].push_back(stage.keep);
+            }
+        }
+        if (T > 1) {
+            REQUIRE(keep["reversed"].front() == 0);
+            REQUIRE(keep["reversed"].back() == 1);
+            REQUIRE(keep["shuffled"] != keep["linear"]);
+            for (auto& [schedule, strengths] : keep) {
+                std::sort(strengths.begin(), strengths.end());
+            }
+            for (size_t t = 0; t < keep["linear"].size(); t++) {
+                REQUIRE(keep["shuffled"][t] == Approx(keep["linear"][t]).margin(1e-12));
+                REQUIRE(keep["reversed"][t] == Approx(keep["linear"][t]).margin(1e-12));
+            }
         }
     }
 }
