@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -185,6 +186,34 @@ private:
     Clock::time_point begin_;
 };
 
+// Fresh questions with what the model as it is now writes to them, the knowledge in its prompt. A response that did not end
+// or gives no answer is left out; whether the answer is right is not looked at. Written to `path`, from where a resumed run
+// reads them.
+std::vector<Record> own_responses(Transformer& model, const Shared& shared, const PromptSettings& settings,
+                                  const std::string& path) {
+    if (file_exists(path)) {
+        return read_records(path);
+    }
+    const std::vector<Record>& fresh = shared.splits.at("fresh");
+    CHECK(!fresh.empty(), "this method's model writes to fresh questions, and --fresh asks for none");
+    const std::vector<EvalRow> rows =
+        evaluate(model, shared.bpe, fresh, evaluation_prompts(method_by_name("base+knowledge"), fresh, settings, {}),
+                 eval_config(shared, "responses of the model itself"));
+    std::vector<Record> own;
+    for (size_t i = 0; i < fresh.size(); i++) {
+        if (rows[i].readable && rows[i].new_tokens < shared.max_new_tokens) {
+            own.push_back(fresh[i]);
+            own.back().response = trimmed(rows[i].generated);
+            const size_t mark = own.back().response.rfind(kMark);
+            own.back().output = trimmed(own.back().response.substr(mark == std::string::npos ? 0 : mark + std::strlen(kMark)));
+        }
+    }
+    CHECK(!own.empty(), "the model answered none of %zu fresh questions", fresh.size());
+    write_records(path, own);
+    say(format("%zu of %zu responses of the model itself ended and gave an answer", own.size(), fresh.size()));
+    return own;
+}
+
 void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& rows,
                 const PromptSettings& settings, const std::string& folder) {
     const Method& method = method_by_name(arm.method);
@@ -227,7 +256,16 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
         run.stage_updates.push_back(updates_of_stage(updates, n_stages, stage.index));
     }
     run.rows_of = [&](int64_t t) -> RowSource {
-        const std::vector<Row>& stage_rows = rows_of_stage[static_cast<size_t>(t) - 1].rows;
+        std::vector<Row>& stage_rows = rows_of_stage[static_cast<size_t>(t) - 1].rows;
+        if (method.own == Own::last_stage && t == n_stages) {
+            CHECK(stages.back().keep == 0 && stages.back().shots == 0,
+                  "%s: the last stage has knowledge or examples left; --schedule %s does not go with own responses",
+                  arm.name.c_str(), arm.curriculum.schedule.c_str());
+            const std::vector<Record> own = own_responses(model, shared, settings, folder + "/own.jsonl");
+            for (Row& row : make_stage_rows(method, stages.back(), own, {}, shared.bpe, settings).rows) {
+                stage_rows.push_back(std::move(row));
+            }
+        }
         Order order(static_cast<int64_t>(stage_rows.size()), seed + static_cast<uint64_t>(t), true);
         return [&stage_rows, order](int64_t k) mutable { return stage_rows[static_cast<size_t>(order(k))]; };
     };

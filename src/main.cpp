@@ -108,6 +108,9 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
     sub->add_option("--train", run.data.train, "training rows a family")->capture_default_str();
     sub->add_option("--validation", run.data.validation, "held-out rows a family")->capture_default_str();
     sub->add_option("--test", run.data.test, "test rows a family and split")->capture_default_str();
+    sub->add_option("--fresh", run.data.fresh, "new questions a family, for methods whose model writes responses itself")
+        ->check(CLI::Range(0, 1 << 20))
+        ->capture_default_str();
     sub->add_option("--data-seed", run.data.seed, "of tasks and world")->capture_default_str();
     add_arm_options(sub, &run.arm);
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();

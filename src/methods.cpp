@@ -64,11 +64,6 @@ std::string target_of(const Record& record, Target target) {
     CHECK(false, "no such target");
 }
 
-std::string trimmed(const std::string& text) {
-    const size_t begin = text.find_first_not_of(" \n");
-    return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n") + 1 - begin);
-}
-
 // The samples of a training row: one for each question that the method asks.
 Row make_row(const Method& method, const Stage& stage, const Record& record, Context context, const Bpe& bpe,
              const PromptSettings& settings) {
@@ -91,6 +86,11 @@ Row make_row(const Method& method, const Stage& stage, const Record& record, Con
 }
 
 } // namespace
+
+std::string trimmed(const std::string& text) {
+    const size_t begin = text.find_first_not_of(" \n");
+    return begin == std::string::npos ? "" : text.substr(begin, text.find_last_not_of(" \n") + 1 - begin);
+}
 
 const Method& method_by_name(const std::string& name) {
     std::string known;

@@ -64,6 +64,13 @@ enum class Withdrawn {
     rationale, // the beginning of the target; the prompt stays (stepwise internalization)
 };
 
+// What the model writes itself, to fresh questions with the knowledge in its prompt, and then learns from without it.
+enum class Own {
+    nothing,
+    last_stage, // the model of the stage before the last writes; the last stage has teacher's rows and these (ours)
+    all,        // the base model writes and is the teacher: its logits are learned (context distillation, Snell et al. 2022)
+};
+
 struct Method {
     const char* name;
     bool trained;
@@ -73,6 +80,7 @@ struct Method {
     Knowledge in_evaluation;
     Withdrawn withdrawn = Withdrawn::nothing;
     bool examples = false; // K examples in the prompt, in training and in evaluation
+    Own own = Own::nothing;
 
     bool curriculum() const { return withdrawn != Withdrawn::nothing; }
 };
@@ -92,6 +100,8 @@ inline constexpr Method kMethods[] = {
     {"kard-given", true, false, kRationales, Knowledge::given, Knowledge::given},
     {"in-context", true, false, kRationales, Knowledge::none, Knowledge::none, Withdrawn::nothing, true},
     {"skintern", true, true, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::knowledge},
+    {"skintern-own", true, false, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::knowledge, false,
+     Own::last_stage},
     {"promptintern", true, false, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::prompt},
     {"stepwise", true, false, kRationales, Knowledge::none, Knowledge::none, Withdrawn::rationale},
 };
@@ -129,6 +139,9 @@ struct StageRows {
 // `ranked` (rows of train) is the summary of each row, ranked for shortening; unused by methods without a curriculum.
 StageRows make_stage_rows(const Method& method, const Stage& stage, const std::vector<Record>& train,
                           const std::vector<RankedText>& ranked, const Bpe& bpe, const PromptSettings& settings);
+
+// Without white space at both ends.
+std::string trimmed(const std::string& text);
 
 // The text of each training row that a method's stages shorten.
 std::vector<std::string> texts_to_shorten(const Method& method, const std::vector<Record>& train,

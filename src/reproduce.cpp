@@ -75,7 +75,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"templates", c.templates},
             {"corpus", c.corpus},
             {"data", {{"seed", c.data.seed}, {"tasks", c.data.tasks}, {"train", c.data.train},
-                      {"validation", c.data.validation}, {"test", c.data.test}}},
+                      {"validation", c.data.validation}, {"test", c.data.test}, {"fresh", c.data.fresh}}},
             {"schedule", stages},
             {"arm", arm_json(c.arm)},
             {"max_new_tokens", c.max_new_tokens},

@@ -7,6 +7,7 @@
 //   longer      seen      longer  usual     as test
 //   reworded    seen      normal  reworded  as test, mostly the same questions
 //   unseen      others    normal  usual     as test
+//   fresh       seen      normal  usual     as test; a method may train on the question, not on its answer
 //
 // Row r of a split is drawn from Rng(seed, "family/split/r/attempt"), attempt after attempt until the
 // question is new.
@@ -138,6 +139,7 @@ std::vector<Split> splits_of(const Family& family, const DataConfig& config) {
         {"reworded", "test", config.test, Length::normal, Wording::reworded, true},
         {"validation", "validation", config.validation, Length::normal, Wording::usual, false},
         train,
+        {"fresh", "fresh", config.fresh, Length::normal, Wording::usual, true},
     };
 }
 
@@ -146,12 +148,15 @@ public:
     FamilyRows(const Family& family, const World& world, uint64_t seed)
         : family_(family), world_(world), seed_(seed) {}
 
-    // Continues the split up to its number of rows.
+    // Continues the split up to its number of rows, or fresh questions as far as they go.
     void draw(const Split& split) {
         const bool training = is_training(split);
         std::vector<Record>& rows = rows_[split.name];
         while (std::ssize(rows) < split.rows) {
             Record record = draw_row(split, std::ssize(rows));
+            if (record.instruction.empty()) {
+                break;
+            }
             questions_.insert(normalised(record.instruction));
             (training ? trained_ : held_out_).insert(content(record));
             if (training) {
@@ -174,7 +179,9 @@ public:
     }
 
 private:
-    static bool is_training(const Split& split) { return std::string(split.name) == "train"; }
+    static bool is_training(const Split& split) {
+        return std::string(split.name) == "train" || std::string(split.name) == "fresh";
+    }
 
     bool is_new(const Record& record, const Split& split) const {
         const std::string key = content(record);
@@ -185,7 +192,7 @@ private:
     // The first new question; for training, of the first few new ones the one that shows most of the world.
     Record draw_row(const Split& split, int64_t row) const {
         const bool need_uncovered = family_.world && split.mixed && row % 2 == 1;
-        const int64_t wanted = family_.world && is_training(split) ? kCandidates : 1;
+        const int64_t wanted = family_.world && std::string(split.name) == "train" ? kCandidates : 1;
         Record best;
         int64_t best_novelty = -1;
         int64_t found = 0;
@@ -205,7 +212,8 @@ private:
                 best = std::move(record);
             }
         }
-        CHECK(found > 0, "family %s has too few different questions for split %s: %lld of %lld rows found",
+        // A family of few questions may have no more fresh ones; all other splits are as large as asked for.
+        CHECK(found > 0 || std::string(split.name) == "fresh", "family %s has too few different questions for split %s: %lld of %lld rows found",
               family_.name, split.name, static_cast<long long>(row), static_cast<long long>(split.rows));
         return best;
     }
@@ -263,13 +271,13 @@ void set_coverage(std::map<std::string, std::vector<Record>>& splits) {
 
 std::map<std::string, std::vector<Record>> make_splits(const DataConfig& config, const World& world) {
     const std::pair<const char*, int64_t> counts[] = {
-        {"train", config.train}, {"validation", config.validation}, {"test", config.test}};
+        {"train", config.train}, {"validation", config.validation}, {"test", config.test}, {"fresh", config.fresh}};
     for (const auto& [name, count] : counts) {
         CHECK(count >= 0, "%s is %lld, but a split has no negative number of rows", name,
               static_cast<long long>(count));
     }
     std::map<std::string, std::vector<Record>> splits = {
-        {"train", {}}, {"validation", {}}, {"test", {}}, {"longer", {}}, {"unseen", {}}, {"reworded", {}}};
+        {"train", {}}, {"validation", {}}, {"test", {}}, {"longer", {}}, {"unseen", {}}, {"reworded", {}}, {"fresh", {}}};
     for (const Family& family : chosen_families(config.tasks)) {
         FamilyRows family_rows(family, world, config.seed);
         std::map<std::string, int64_t> wanted;

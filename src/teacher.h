@@ -64,9 +64,10 @@ struct DataConfig {
     int64_t train = 48;             // rows a seen family
     int64_t validation = 4;         // rows a seen family, for the internalization meter
     int64_t test = 24;              // rows a family in each test split that it belongs to
+    int64_t fresh = 0;              // rows a seen family of new questions, whose answers no method may learn from
 };
 
-// The splits by name: train, validation, test (in domain), longer, unseen, reworded. No question stands in two splits
+// The splits by name: train, validation, test (in domain), longer, unseen, reworded, fresh. No question stands in two splits
 // or twice in one. Throws Error when a family cannot make that many different questions.
 std::map<std::string, std::vector<Record>> make_splits(const DataConfig& config, const World& world);
 

@@ -251,7 +251,8 @@ TEST_CASE("splits have the rows they should, with their ids", "[splits]") {
     const World world(1);
     const DataConfig config = world_config();
     const auto splits = make_splits(config, world);
-    REQUIRE(splits.size() == kSplits.size());
+    REQUIRE(splits.size() == kSplits.size() + 1); // and fresh, which is empty
+    REQUIRE(splits.at("fresh").empty());
     const std::map<std::string, size_t> rows = {{"train", 5 * 48},  {"validation", 5 * 4}, {"test", 5 * 24},
                                                 {"longer", 5 * 24}, {"reworded", 5 * 24},  {"unseen", 24}};
     std::set<std::string> ids;
@@ -349,6 +350,44 @@ TEST_CASE("no question stands twice, in one split or in two", "[splits]") {
         }
     }
     REQUIRE(seen.size() >= 240 + 20 + 3 * 120 + 24);
+}
+
+TEST_CASE("fresh questions are new ones, half of them about uncovered facts, and change no other split", "[splits]") {
+    const World world(1);
+    DataConfig config = world_config();
+    const auto without = make_splits(config, world);
+    config.fresh = 24;
+    auto with = make_splits(config, world);
+    std::set<std::string> questions;
+    std::set<std::string> tested; // facts and answer
+    for (const std::string& split : kSplits) {
+        REQUIRE(texts(with.at(split)) == texts(without.at(split)));
+        for (const Record& record : with.at(split)) {
+            questions.insert(normalised(record.instruction));
+            if (split != "train" && record.facts_needed.size() > 1) {
+                std::string content = record.output;
+                for (const std::string& id : record.facts_needed) {
+                    content += " " + id;
+                }
+                tested.insert(content);
+            }
+        }
+    }
+    REQUIRE(with.at("fresh").size() == 5 * 24);
+    int64_t uncovered = 0;
+    for (const Record& record : with.at("fresh")) {
+        REQUIRE(questions.insert(normalised(record.instruction)).second);
+        std::string content = record.output;
+        for (const std::string& id : record.facts_needed) {
+            content += " " + id;
+        }
+        REQUIRE(!tested.contains(content));
+        uncovered += record.coverage == "uncovered";
+    }
+    REQUIRE(uncovered == 5 * 12);
+    config.tasks = {"world_facts"};
+    config.fresh = 1000; // more than there are: as many as there are
+    REQUIRE(make_splits(config, world).at("fresh").size() > 20);
 }
 
 TEST_CASE("training never puts the same facts together to the same answer as a test row", "[splits]") {
