@@ -108,6 +108,25 @@ void print_facts_and_skills(const Results& results, FILE* out) {
     skills.print(out);
 }
 
+// Only where there is more to compare than the two lines at the end say.
+void print_against(const Results& results, FILE* out) {
+    if (results.against.size() < 2) {
+        return;
+    }
+    std::fprintf(out, "\nAgainst %s, points [95 %% interval over tasks and training runs] p after Holm's correction\n", kBaseline);
+    TextTable table;
+    table.add({"arm", "in domain", "out of domain", "covered facts", "uncovered facts"});
+    const auto cell = [](const Tested& tested) {
+        const Estimate& d = tested.difference;
+        return d.known() ? format("%s [%+3.0f, %+3.0f] %.2f", signed_points(d.mean).c_str(), 100 * d.lo, 100 * d.hi, tested.p)
+                         : std::string(kUnknown);
+    };
+    for (const Against& arm : results.against) {
+        table.add({name_cell(arm.name), cell(arm.in_domain), cell(arm.out_of_domain), cell(arm.covered), cell(arm.uncovered)});
+    }
+    table.print(out);
+}
+
 void print_splits(const Results& results, FILE* out) {
     std::fprintf(out, "\nBy split: test is in domain, the others are out of domain\n");
     TextTable table;
@@ -159,6 +178,7 @@ void print_table(const std::string& run_dir, FILE* out) {
     print_main_table(results, out);
     print_facts_and_skills(results, out);
     print_splits(results, out);
+    print_against(results, out);
     std::fprintf(out, "\n%s\n%s\n", verdict_line("in domain", results.comparison.in_domain).c_str(),
                  verdict_line("out of domain", results.comparison.out_of_domain).c_str());
     std::fprintf(out, "(%zu training seed%s; intervals are over questions, not over training runs)\n",

@@ -175,6 +175,24 @@ std::string main_table(const RunLog& run, const Results& results) {
                  "agreed form.</p>\n";
 }
 
+std::string against_table(const Results& results) {
+    if (results.against.size() < 2) {
+        return "";
+    }
+    const auto tested = [](const Tested& t) {
+        return mean_cell(t.difference, format("%s [%+.0f, %+.0f]<br>p %.2f", signed_points(t.difference.mean).c_str(),
+                                              100 * t.difference.lo, 100 * t.difference.hi, t.p));
+    };
+    std::string out = "<div class=\"wide\"><table><thead><tr><th>Against " + escape(title_of(kBaseline)) +
+                      "</th><th>In domain</th><th>Out of domain</th><th>Covered facts</th><th>Uncovered facts</th></tr></thead>\n";
+    for (const Against& arm : results.against) {
+        out += "<tr><td>" + escape(title_of(arm.name)) + "</td>" + tested(arm.in_domain) + tested(arm.out_of_domain) +
+               tested(arm.covered) + tested(arm.uncovered) + "</tr>\n";
+    }
+    return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws tasks "
+                 "and training runs; p is two-sided, after Holm's correction for all arms of the column.</p>\n";
+}
+
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.
 std::string heat_cell(const Estimate& e) {
     if (!e.known()) {
@@ -382,7 +400,7 @@ std::string report_page(const RunLog& run, const Results& results) {
         "<meta name=\"color-scheme\" content=\"light dark\">\n<title>skintern: report of a run</title>\n"
         "<style>" +
         svg::style() + kStyle + "</style></head>\n<body><main>\n";
-    out += header(run, results) + main_table(run, results);
+    out += header(run, results) + main_table(run, results) + against_table(results);
     out += figure_section(accuracy_figure(run, results), "wide");
     out += figure_section(cost_figure(run, results), "pair");
     out += figure_section(curve_figure(results), "wide");

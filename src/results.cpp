@@ -30,6 +30,9 @@ bool out_of_domain(const AnswerRow& row) {
     return row.split != "test";
 }
 
+bool covered(const AnswerRow& row) { return in_domain(row) && row.coverage == "covered"; }
+bool uncovered(const AnswerRow& row) { return in_domain(row) && row.coverage == "uncovered"; }
+
 Score right(const AnswerRow& row) {
     return {row.correct ? 1.0 : 0.0, 1};
 }
@@ -92,8 +95,8 @@ void compute_breakdowns(MethodResult& result, const std::vector<MethodLog>& logs
     for (const std::string split : kSplits) {
         result.by_split[split] = accuracy([&](const AnswerRow& r) { return r.split == split; });
     }
-    result.covered = accuracy([](const AnswerRow& r) { return in_domain(r) && r.coverage == "covered"; });
-    result.uncovered = accuracy([](const AnswerRow& r) { return in_domain(r) && r.coverage == "uncovered"; });
+    result.covered = accuracy(covered);
+    result.uncovered = accuracy(uncovered);
 }
 
 void compute_skills(MethodResult& result, const std::vector<MethodLog>& logs) {
@@ -320,6 +323,42 @@ Json training_json(const Results& results, Json& meter) {
     return curve;
 }
 
+// Every other arm against the baseline.
+std::vector<Against> compare_all(const RunLog& run) {
+    std::vector<Against> all;
+    if (run.logs.count(kBaseline) == 0) {
+        return all;
+    }
+    Tested Against::*const kColumns[] = {&Against::in_domain, &Against::out_of_domain, &Against::covered,
+                                         &Against::uncovered};
+    const Keep kKeeps[] = {in_domain, out_of_domain, covered, uncovered};
+    for (const std::string& name : run.methods) {
+        if (name != kBaseline) {
+            all.push_back({name, {}, {}, {}, {}});
+            for (size_t c = 0; c < std::size(kColumns); c++) {
+                all.back().*kColumns[c] = clustered_difference(table_of(run.logs.at(name), kKeeps[c], right),
+                                                               table_of(run.logs.at(kBaseline), kKeeps[c], right));
+            }
+        }
+    }
+    for (Tested Against::*column : kColumns) {
+        std::vector<double> p;
+        for (const Against& arm : all) {
+            if ((arm.*column).difference.known()) {
+                p.push_back((arm.*column).p);
+            }
+        }
+        const std::vector<double> adjusted = holm(p);
+        size_t next = 0;
+        for (Against& arm : all) {
+            if ((arm.*column).difference.known()) {
+                (arm.*column).p = adjusted[next++];
+            }
+        }
+    }
+    return all;
+}
+
 } // namespace
 
 // ---- public --------------------------------------------------------------------------------------------
@@ -347,6 +386,7 @@ Results compute_results(const RunLog& run) {
         comparison.in_domain = compare(in_domain, comparison.in_domain_by_seed);
         comparison.out_of_domain = compare(out_of_domain, comparison.out_of_domain_by_seed);
     }
+    results.against = compare_all(run);
     return results;
 }
 
@@ -367,6 +407,22 @@ std::string results_to_json(const RunLog& run, const Results& results) {
         {"with", kBaseline},
         {"id", difference_json(comparison.in_domain, comparison.in_domain_by_seed)},
         {"ood", difference_json(comparison.out_of_domain, comparison.out_of_domain_by_seed)}};
+    json["against"] = Json::array();
+    const auto tested = [](const Tested& test) {
+        Json out = difference_json(test.difference, {});
+        if (out.is_object()) {
+            out.erase("by_seed");
+            out["p_holm"] = test.p;
+        }
+        return out;
+    };
+    for (const Against& arm : results.against) {
+        json["against"].push_back({{"arm", arm.name},
+                                   {"id", tested(arm.in_domain)},
+                                   {"ood", tested(arm.out_of_domain)},
+                                   {"covered", tested(arm.covered)},
+                                   {"uncovered", tested(arm.uncovered)}});
+    }
     // A folder name that is not UTF-8 can stand in for the name of a method; it must not stop the report.
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -55,12 +55,20 @@ struct Comparison {
     std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
 };
 
+// An arm minus the baseline, paired by question, over tasks and training runs; p after Holm's correction for all arms that
+// are compared in the same column.
+struct Against {
+    std::string name;
+    Tested in_domain, out_of_domain, covered, uncovered;
+};
+
 struct Results {
     std::vector<MethodResult> methods; // in the order of run.json
     std::vector<CurvePoint> curve;     // of skintern, by stage
     std::map<std::string, std::vector<MeterPoint>>
         meter; // method -> points by step; methods without a meter left out
     Comparison comparison;
+    std::vector<Against> against; // of every other arm with Std-CoT, when that is there
 };
 
 inline constexpr const char* kOurs = "skintern";

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "check.h"
 #include "rng.h"
@@ -211,6 +212,90 @@ Estimate bootstrap_difference(const ScoreTable& a, const ScoreTable& b) {
         }
         return sums_a.mean() - sums_b.mean();
     });
+}
+
+Tested clustered_difference(const ScoreTable& a, const ScoreTable& b) {
+    const auto [pair_a, pair_b] = in_pairs(a, b);
+    const Estimate mean_a = mean_over_seeds(pair_a);
+    if (!mean_a.known()) {
+        return {};
+    }
+    // Sums of each task and seed, once: a draw adds up tasks.
+    const size_t seeds = static_cast<size_t>(pair_a.seeds);
+    std::map<std::string, std::vector<std::pair<Score, Score>>> sums; // task -> (S)
+    for (size_t q = 0; q < pair_a.questions.size(); q++) {
+        auto& task = sums[pair_a.groups[q]];
+        task.resize(seeds);
+        for (size_t s = 0; s < seeds; s++) {
+            for (const auto& [sum, table] : {std::pair(&task[s].first, &pair_a), {&task[s].second, &pair_b}}) {
+                sum->got += scores_of(*table, q)[s].got;
+                sum->of += scores_of(*table, q)[s].of;
+            }
+        }
+    }
+    std::vector<const std::vector<std::pair<Score, Score>>*> tasks;
+    for (const auto& [name, task] : sums) {
+        tasks.push_back(&task);
+    }
+    int64_t not_above = 0, not_below = 0;
+    const double mean = mean_a.mean - mean_over_seeds(pair_b).mean;
+    const Estimate difference = with_interval(mean, mean_a.rows, [&](Rng& rng) {
+        std::vector<size_t> drawn(tasks.size());
+        std::generate(drawn.begin(), drawn.end(), [&] { return draw(rng, tasks.size()); });
+        double sum = 0;
+        int64_t counted = 0;
+        for (size_t i = 0; i < seeds; i++) {
+            const size_t s = draw(rng, seeds);
+            Score of_a, of_b;
+            for (const size_t t : drawn) {
+                of_a.got += (*tasks[t])[s].first.got, of_a.of += (*tasks[t])[s].first.of;
+                of_b.got += (*tasks[t])[s].second.got, of_b.of += (*tasks[t])[s].second.of;
+            }
+            if (of_a.of > 0 && of_b.of > 0) {
+                sum += of_a.got / of_a.of - of_b.got / of_b.of;
+                counted++;
+            }
+        }
+        const double value = counted > 0 ? sum / static_cast<double>(counted) : 0;
+        not_above += value <= 0;
+        not_below += value >= 0;
+        return value;
+    });
+    const double smaller = static_cast<double>(std::min(not_above, not_below)) + 1;
+    return {difference, std::min(1.0, 2 * smaller / static_cast<double>(kResamples + 1))};
+}
+
+std::vector<double> holm(const std::vector<double>& p) {
+    std::vector<size_t> order(p.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t i, size_t j) { return p[i] < p[j]; });
+    std::vector<double> adjusted(p.size());
+    double largest = 0;
+    for (size_t rank = 0; rank < order.size(); rank++) {
+        const double raised = p[order[rank]] * static_cast<double>(p.size() - rank);
+        largest = std::max(largest, std::min(1.0, raised));
+        adjusted[order[rank]] = largest;
+    }
+    return adjusted;
+}
+
+Estimate t_interval(const std::vector<double>& values) {
+    // Quantile 0.975 of Student's distribution with 1, 2, ... degrees of freedom.
+    constexpr double kQuantiles[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+                                     2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086};
+    if (values.empty()) {
+        return {};
+    }
+    const double n = static_cast<double>(values.size());
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+    double squares = 0;
+    for (const double value : values) {
+        squares += (value - mean) * (value - mean);
+    }
+    const size_t freedom = values.size() - 1;
+    const double quantile = freedom == 0 ? INFINITY : freedom <= std::size(kQuantiles) ? kQuantiles[freedom - 1] : kNormalQuantile;
+    const double half = freedom == 0 ? INFINITY : quantile * std::sqrt(squares / static_cast<double>(freedom) / n);
+    return {mean, mean - half, mean + half, static_cast<int64_t>(values.size())};
 }
 
 std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b) {

@@ -54,6 +54,21 @@ Estimate bootstrap_macro_mean(const ScoreTable& table);
 // removes what the difficulty of a question does to both alike.
 Estimate bootstrap_difference(const ScoreTable& a, const ScoreTable& b);
 
+// The same, as a test: how much the difference would move with other tasks and other training runs. Tasks are drawn with
+// replacement, each with all its questions, because questions of one task are alike; and so are seeds. p is two-sided: twice
+// the share of draws on the other side of zero, at least 2 / (kResamples + 1).
+struct Tested {
+    Estimate difference;
+    double p = 1;
+};
+Tested clustered_difference(const ScoreTable& a, const ScoreTable& b);
+
+// Holm 1979: the p values of several tests, each raised so that one wrongly significant among them is as rare as promised.
+std::vector<double> holm(const std::vector<double>& p);
+
+// Mean of a few independent values and its 95 % interval by Student's t; of one value an interval without end.
+Estimate t_interval(const std::vector<double>& values);
+
 // mean(a) - mean(b) in each seed that both have, over the same cells.
 std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b);
 

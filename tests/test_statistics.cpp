@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "rng.h"
+#include "check.h"
 #include "statistics.h"
 
 using namespace skintern;
@@ -173,4 +174,98 @@ TEST_CASE("a table whose parts do not fit together is refused", "[statistics]") 
     ScoreTable table = table_of({1, 0});
     table.scores.pop_back();
     REQUIRE_THROWS_AS(bootstrap_mean(table), Error);
+}
+
+// ---- tests -------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// `per_task` questions of `tasks` tasks; right(task, question, seed).
+template <class Right>
+ScoreTable clustered_table(int64_t tasks, int64_t per_task, int64_t seeds, Right right) {
+    ScoreTable table;
+    table.seeds = seeds;
+    for (int64_t t = 0; t < tasks; t++) {
+        for (int64_t q = 0; q < per_task; q++) {
+            table.questions.push_back(format("%03d-%03d", int(t), int(q)));
+            table.groups.push_back(format("task %d", int(t)));
+            for (int64_t s = 0; s < seeds; s++) {
+                table.scores.push_back({right(t, q, s) ? 1.0 : 0.0, 1});
+            }
+        }
+    }
+    return table;
+}
+
+} // namespace
+
+TEST_CASE("a clustered difference has the mean of the plain one and a wider interval where tasks go together", "[statistics]") {
+    // a is right throughout in two tasks of ten, b never.
+    const ScoreTable a = clustered_table(10, 20, 3, [](int64_t t, int64_t, int64_t) { return t < 2; });
+    const ScoreTable b = clustered_table(10, 20, 3, [](int64_t, int64_t, int64_t) { return false; });
+    const Estimate plain = bootstrap_difference(a, b);
+    const Tested tested = clustered_difference(a, b);
+    REQUIRE(tested.difference.mean == Approx(0.2));
+    REQUIRE(plain.mean == Approx(0.2));
+    REQUIRE(tested.difference.hi - tested.difference.lo > 2 * (plain.hi - plain.lo));
+    REQUIRE(tested.difference.rows == 10 * 20 * 3);
+    REQUIRE(tested.p > 0.1); // no task at all is drawn in a tenth of the draws: 0.8^10
+    REQUIRE(plain.lo > 0.1);
+    // The same in every task: no doubt.
+    const ScoreTable c = clustered_table(10, 20, 3, [](int64_t, int64_t q, int64_t) { return q < 4; });
+    REQUIRE(clustered_difference(c, b).p == Approx(2.0 / 2001));
+    REQUIRE(clustered_difference(b, c).difference.mean == Approx(-0.2));
+    REQUIRE(clustered_difference(b, c).p == Approx(2.0 / 2001));
+    REQUIRE(clustered_difference(a, a).p == 1);
+    REQUIRE(clustered_difference(a, a).difference.mean == 0);
+    REQUIRE(!clustered_difference(ScoreTable(), ScoreTable()).difference.known());
+}
+
+TEST_CASE("seeds that differ widen a clustered difference", "[statistics]") {
+    const ScoreTable b = clustered_table(8, 10, 4, [](int64_t, int64_t, int64_t) { return false; });
+    const ScoreTable steady = clustered_table(8, 10, 4, [](int64_t, int64_t q, int64_t) { return q < 5; });
+    const ScoreTable moody = clustered_table(8, 10, 4, [](int64_t, int64_t, int64_t s) { return s < 2; });
+    REQUIRE(clustered_difference(moody, b).difference.mean == Approx(clustered_difference(steady, b).difference.mean));
+    REQUIRE(clustered_difference(steady, b).difference.lo == Approx(0.5));
+    REQUIRE(clustered_difference(moody, b).difference.lo < 0.3);
+}
+
+TEST_CASE("the clustered interval covers the truth about as often as it says", "[statistics]") {
+    // Twelve tasks of 16 questions; a is better by a task's own gain, 0.1 on average.
+    int64_t covered = 0;
+    const int64_t rounds = 100;
+    for (int64_t round = 0; round < rounds; round++) {
+        Rng rng(static_cast<uint64_t>(round), "coverage");
+        std::vector<double> gain(12);
+        for (double& g : gain) {
+            g = 0.2 * rng.uniform();
+        }
+        const auto right_a = [&](int64_t t, int64_t, int64_t) { return rng.uniform() < 0.4 + gain[static_cast<size_t>(t)]; };
+        const ScoreTable a = clustered_table(12, 16, 3, right_a);
+        const ScoreTable b = clustered_table(12, 16, 3, [&](int64_t, int64_t, int64_t) { return rng.uniform() < 0.4; });
+        const Estimate difference = clustered_difference(a, b).difference;
+        covered += difference.lo <= 0.1 && 0.1 <= difference.hi;
+    }
+    INFO(covered);
+    REQUIRE(covered >= 85);
+}
+
+TEST_CASE("Holm's correction", "[statistics]") {
+    // 0.005 x 4; 0.01 x 3; 0.03 x 2; 0.04 x 1 is less than the one before it, which it therefore keeps
+    const std::vector<double> adjusted = holm({0.01, 0.04, 0.03, 0.005});
+    REQUIRE(adjusted[0] == Approx(0.03));
+    REQUIRE(adjusted[1] == Approx(0.06));
+    REQUIRE(adjusted[2] == Approx(0.06));
+    REQUIRE(adjusted[3] == Approx(0.02));
+    REQUIRE(holm({0.6, 0.7}) == std::vector<double>{1, 1});
+    REQUIRE(holm({}).empty());
+}
+
+TEST_CASE("a t interval over few seeds", "[statistics]") {
+    const Estimate estimate = t_interval({1, 2, 3, 4, 5}); // mean 3, standard error sqrt(2.5 / 5), t 2.776
+    REQUIRE(estimate.mean == Approx(3));
+    REQUIRE(estimate.hi == Approx(3 + 2.776 * std::sqrt(0.5)));
+    REQUIRE(estimate.lo == Approx(3 - 2.776 * std::sqrt(0.5)));
+    REQUIRE(t_interval({2}).hi == INFINITY);
+    REQUIRE(!t_interval({}).known());
 }
