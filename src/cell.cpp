@@ -225,7 +225,12 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
     std::vector<RankedText> ranked;
     if (method.in_training == Knowledge::summary) {
         model.use_adapter(false);
-        ranked = rank_by_information(model, shared.bpe, shared.bos, texts_to_shorten(method, rows, shared.templates));
+        Probe probe;
+        if (arm.compressor == "probe") {
+            probe = train_word_probe(model, shared.bpe, shared.bos, shared.splits.at("train"), shared.world);
+        }
+        ranked = rank_texts(arm.compressor, {&model, &shared.bpe, shared.bos, &probe, seed},
+                            texts_to_shorten(method, rows, shared.templates));
         model.use_adapter(true);
     }
     // The rows of all stages are made first: what does not fit is then known whole, also when a run is resumed.

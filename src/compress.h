@@ -1,15 +1,22 @@
 // compress.h — shortening knowledge to a share of its words, nested from stage to stage.
 //
-// A word's score is the mean self-information -log p(token | text before it), under the base model, of its tokens: what
-// the model could have guessed is dropped first (Selective Context, Li et al. 2023; the paper uses LLMLingua-2, a
-// trained classifier). Words are ranked once; a share s keeps the ceil(s n) best in their original order, so what a
-// later stage keeps, the earlier one kept too.
+// Words are ranked once; a share s keeps the ceil(s n) best in their original order, so what a later stage keeps, the earlier
+// one kept too. What decides the rank is the compressor:
+//
+//   information  mean self-information -log p(token | text before it) of the word's tokens under the base model: what it
+//                could have guessed is dropped first (Selective Context, Li et al. 2023)
+//   probe        a classifier on the base model's hidden states (probe.h), as the paper has it by LLMLingua-2
+//   sentences    whole sentences are dropped, the one of least information first
+//   head         the beginning is kept
+//   random       drawn
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "bpe.h"
+#include "probe.h"
+#include "teacher.h"
 #include "transformer.h"
 
 namespace skintern {
@@ -19,9 +26,30 @@ struct RankedText {
     std::vector<int64_t> rank;      // (words) 0 is kept longest
 };
 
-// Ranks the words of each text by self-information under the model (its adapter should be off).
-std::vector<RankedText> rank_by_information(Transformer& model, const Bpe& bpe, int32_t bos,
-                                            const std::vector<std::string>& texts);
+// The scores of `information`.
+std::vector<std::vector<double>> word_information(Transformer& model, const Bpe& bpe, int32_t bos,
+                                                  const std::vector<std::string>& texts); // one a word of each text
+
+// Mean hidden state of each word behind the last norm, words of all texts one after the other: (words,C).
+std::vector<float> word_states(Transformer& model, const Bpe& bpe, int32_t bos, const std::vector<std::string>& texts);
+
+// A probe that keeps what the teacher would keep of the summaries of generated tasks (keep_labels.h); of `records` at most
+// kProbeRows, evenly spread.
+inline constexpr int64_t kProbeRows = 256;
+Probe train_word_probe(Transformer& model, const Bpe& bpe, int32_t bos, const std::vector<Record>& records,
+                       const World& world);
+
+// What compressors rank with: the base model (its adapter off), and a probe for the one that needs it.
+struct Ranker {
+    Transformer* model;
+    const Bpe* bpe;
+    int32_t bos;
+    const Probe* probe; // or null
+    uint64_t seed;
+};
+// Throws Error naming the compressors there are.
+std::vector<RankedText> rank_texts(const std::string& compressor, const Ranker& ranker,
+                                   const std::vector<std::string>& texts);
 
 // Ranks given scores, one a word; ties keep the earlier word.
 RankedText rank_words(const std::string& text, const std::vector<double>& scores);

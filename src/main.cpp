@@ -50,6 +50,7 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--wrong", arm.variant.wrong, "share of rows with facts whose response errs about one")
         ->capture_default_str();
     sub->add_flag("--keep-knowledge", arm.keep_knowledge, "evaluate with the knowledge of the training prompts");
+    sub->add_option("--compressor", arm.compressor, "information, probe, sentences, head or random")->capture_default_str();
     sub->add_option("--train-share", arm.train_share, "of each family's training rows")
         ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str();

@@ -82,6 +82,9 @@ public:
     // Logits of the scored rows, (M,V), on the host.
     std::vector<real> logits(const Batch& batch);
 
+    // Hidden states of the scored rows behind the last norm, (M,C).
+    std::vector<real> states(const Batch& batch);
+
     // ---- generation over a key/value cache -----------------------------------------------------------------------
     // Of F32 or of BF16: keys and values are then rounded when they are written, and the cache is half as large.
     void start_cache(int64_t slots, int64_t capacity, WeightType type = WeightType::f32);
