@@ -153,6 +153,7 @@ public:
                          const float* up, int64_t n) override;
     void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V,
                        float scale) override;
+    void kl_divergence(float* loss, float* logits, const float* target, int64_t M, int64_t V, float scale) override;
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;
     double sum_squares(const float* x, int64_t n) override;
     void adamw(float* param, float* m, float* v, const float* grad, int64_t n,

@@ -246,6 +246,15 @@ public:
                                const int32_t* target, // (M), each < V
                                int64_t M, int64_t V, real scale) = 0;
 
+    // Kullback-Leibler divergence of M rows of logits from a teacher's, fused with its gradient. With
+    // p = softmax(target[m]) and q = softmax(logits[m]):
+    //   loss[m] = sum_v p_v (log p_v - log q_v), where p_v = 0 adds nothing
+    //   logits[m,v] = (q_v - p_v) * scale     when scale != 0, else left as they are
+    virtual void kl_divergence(real* loss,         // (M) =
+                               real* logits,       // (M,V) in, and its gradient out
+                               const real* target, // (M,V) logits too
+                               int64_t M, int64_t V, real scale) = 0;
+
     // out[m] = the smallest v with the largest logits[m,v].
     virtual void argmax_rows(int32_t* out,       // (M) =
                              const real* logits, // (M,V)

@@ -277,10 +277,11 @@ float max_row(const float* x, // (V), V >= 1
     return max_lanes(largest);
 }
 
-// sum_v exp(x[v] - largest), and with `keep` x becomes its terms. Blocks are summed in float and added up in double, so
+// sum_v exp(x[v] - largest), and its terms. Blocks are summed in float and added up in double, so
 // that the error does not grow with V.
-double sum_exp(float* x, // (V) in, and with keep out
-               float largest, int64_t V, bool keep) {
+double sum_exp(float* terms,   // (V) =, or nullptr; may be x itself
+               const float* x, // (V)
+               float largest, int64_t V) {
     double sum = 0.0;
     for (int64_t v0 = 0; v0 < V; v0 += kRangeElements) {
         const int64_t end = min_of(V, v0 + kRangeElements);
@@ -290,8 +291,8 @@ double sum_exp(float* x, // (V) in, and with keep out
             if (end - v < kLanes) {
                 term = keep_first(term, end - v, 0.0f);
             }
-            if (keep) {
-                store_upto(x + v, term, end - v);
+            if (terms != nullptr) {
+                store_upto(terms + v, term, end - v);
             }
             block += term;
         }
@@ -310,12 +311,54 @@ void CpuKernels::cross_entropy(float* loss,           // (M) =
         float* x = logits + m * V;
         const float largest = max_row(x, V);
         const double below_largest = static_cast<double>(largest) - x[target[m]];
-        const double sum = sum_exp(x, largest, V, scale != 0.0f);
+        const double sum = sum_exp(scale != 0.0f ? x : nullptr, x, largest, V);
         loss[m] = static_cast<float>(std::log(sum) + below_largest);
         if (scale != 0.0f) { // dx = (softmax - onehot) * scale
             scale_all(x, static_cast<float>(scale / sum), V);
             x[target[m]] -= scale;
         }
+    });
+}
+
+namespace {
+
+// One row of kl_divergence. With a = x - max x, A = sum exp(a), and b, B alike of the target:
+//   loss = sum_v exp(b_v)/B (b_v - a_v) + log A - log B
+//   dx_v = (exp(a_v) - exp(b_v) A/B) scale/A
+// Both are exactly 0 where x is the target: what is added cancels term by term, and A/B is 1.
+float kl_divergence_row(float* x,            // (V) in, and with scale != 0 its gradient out
+                        const float* target, // (V)
+                        int64_t V, float scale) {
+    const float largest = max_row(x, V), target_largest = max_row(target, V);
+    const double sum = sum_exp(nullptr, x, largest, V), target_sum = sum_exp(nullptr, target, target_largest, V);
+    const float ratio = static_cast<float>(sum / target_sum), factor = static_cast<float>(scale / sum);
+    double weighted = 0.0; // sum_v exp(b_v) (b_v - a_v), in blocks as in sum_exp
+    for (int64_t v0 = 0; v0 < V; v0 += kRangeElements) {
+        const int64_t end = min_of(V, v0 + kRangeElements);
+        vec block = {};
+        for (int64_t v = v0; v < end; v += kLanes) {
+            const vec a = load_upto(x + v, end - v) - largest;
+            const vec b = load_upto(target + v, end - v) - target_largest;
+            const vec weight = exp(b);
+            const vec term = weight == 0.0f ? vec{} : weight * (b - a); // 0 times infinity would not be 0
+            block += end - v < kLanes ? keep_first(term, end - v, 0.0f) : term;
+            if (scale != 0.0f) {
+                store_upto(x + v, (exp(a) - weight * ratio) * factor, end - v);
+            }
+        }
+        weighted += sum_lanes(block);
+    }
+    return static_cast<float>(weighted / target_sum + std::log(sum) - std::log(target_sum));
+}
+
+} // namespace
+
+void CpuKernels::kl_divergence(float* loss,         // (M) =
+                               float* logits,       // (M,V) in, and its gradient out
+                               const float* target, // (M,V) logits too
+                               int64_t M, int64_t V, float scale) {
+    team_.each(M, M * V > kParallelElements, [&](int64_t m) {
+        loss[m] = kl_divergence_row(logits + m * V, target + m * V, V, scale);
     });
 }
 

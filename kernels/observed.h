@@ -121,6 +121,9 @@ public:
     void cross_entropy(real* loss, real* logits, const int32_t* target, int64_t M, int64_t V, real scale) override {
         observe("cross_entropy", 0, 2 * kReal * M * V, [&] { inner_->cross_entropy(loss, logits, target, M, V, scale); });
     }
+    void kl_divergence(real* loss, real* logits, const real* target, int64_t M, int64_t V, real scale) override {
+        observe("kl_divergence", 0, 3 * kReal * M * V, [&] { inner_->kl_divergence(loss, logits, target, M, V, scale); });
+    }
     void argmax_rows(int32_t* out, const real* logits, int64_t M, int64_t V) override {
         observe("argmax_rows", 0, kReal * M * V, [&] { inner_->argmax_rows(out, logits, M, V); });
     }

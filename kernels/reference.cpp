@@ -14,6 +14,7 @@
 //                  dv_j = sum_i p_ij do_i,  dp_ij = do_i.v_j,  ds_ij = p_ij (dp_ij - do_i.o_i)
 //                  dq_i = sum_j ds_ij k_j / sqrt(HS),  dk_j = sum_i ds_ij q_i / sqrt(HS)
 //   cross entropy  loss = logsumexp(x) - x_target,  dx_v = softmax(x)_v - [v == target]
+//   kl divergence  loss = sum_v p_v (log p_v - log q_v),  dx = q - p,  p and q the softmax of the teacher and of x
 //   adamw          m = b1 m + (1-b1) g,  v = b2 v + (1-b2) g^2,
 //                  p = p (1 - lr wd) - lr (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
 //
@@ -503,6 +504,33 @@ public:
                     logits_m[v] = real((softmax - label) * double(scale));
                 }
             }
+        }
+    }
+
+    // forward: loss = sum_v p_v (log p_v - log q_v). The p are constants and sum to 1, so d loss / d logits_v is that of
+    // -sum_u p_u log q_u: q_v - p_v, the cross-entropy's with p in place of the one label.
+    void kl_divergence(real* loss,         // (M) =
+                       real* logits,       // (M,V) in, and its gradient out
+                       const real* target, // (M,V) logits too
+                       int64_t M, int64_t V, real scale) override {
+        for (int64_t m = 0; m < M; m++) {
+            real* logits_m = logits + m * V;
+            const real* target_m = target + m * V;
+            const double lse = logsumexp(logits_m, V);
+            const double target_lse = logsumexp(target_m, V);
+            double sum = 0.0;
+            for (int64_t v = 0; v < V; v++) {
+                const double log_q = double(logits_m[v]) - lse;
+                const double log_p = double(target_m[v]) - target_lse;
+                const double p = std::exp(log_p);
+                if (p != 0.0) { // 0 log 0 is 0, also where a logarithm is minus infinity
+                    sum += p * (log_p - log_q);
+                }
+                if (scale != 0) {
+                    logits_m[v] = real((std::exp(log_q) - p) * double(scale));
+                }
+            }
+            loss[m] = real(sum);
         }
     }
 

@@ -113,11 +113,11 @@ void print_against(const Results& results, FILE* out) {
     if (results.against.size() < 2) {
         return;
     }
-    std::fprintf(out, "\nAgainst %s, points [95 %% interval over tasks and training runs] p after Holm's correction\n", kBaseline);
+    std::fprintf(out, "\nAgainst %s, points [95 %% interval over tasks] p after Holm's correction\n", kBaseline);
     TextTable table;
     table.add({"arm", "in domain", "out of domain", "covered facts", "uncovered facts"});
-    const auto cell = [](const Tested& tested) {
-        const Estimate& d = tested.difference;
+    const auto cell = [](const Difference& tested) {
+        const Estimate& d = tested.estimate;
         return d.known() ? format("%s [%+3.0f, %+3.0f] %.2f", signed_points(d.mean).c_str(), 100 * d.lo, 100 * d.hi, tested.p)
                          : std::string(kUnknown);
     };

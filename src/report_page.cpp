@@ -179,9 +179,9 @@ std::string against_table(const Results& results) {
     if (results.against.size() < 2) {
         return "";
     }
-    const auto tested = [](const Tested& t) {
-        return mean_cell(t.difference, format("%s [%+.0f, %+.0f]<br>p %.2f", signed_points(t.difference.mean).c_str(),
-                                              100 * t.difference.lo, 100 * t.difference.hi, t.p));
+    const auto tested = [](const Difference& t) {
+        return mean_cell(t.estimate, format("%s [%+.0f, %+.0f]<br>p %.2f", signed_points(t.estimate.mean).c_str(),
+                                              100 * t.estimate.lo, 100 * t.estimate.hi, t.p));
     };
     std::string out = "<div class=\"wide\"><table><thead><tr><th>Against " + escape(title_of(kBaseline)) +
                       "</th><th>In domain</th><th>Out of domain</th><th>Covered facts</th><th>Uncovered facts</th></tr></thead>\n";
@@ -189,8 +189,8 @@ std::string against_table(const Results& results) {
         out += "<tr><td>" + escape(title_of(arm.name)) + "</td>" + tested(arm.in_domain) + tested(arm.out_of_domain) +
                tested(arm.covered) + tested(arm.uncovered) + "</tr>\n";
     }
-    return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws tasks "
-                 "and training runs; p is two-sided, after Holm's correction for all arms of the column.</p>\n";
+    return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws whole tasks; "
+                 "p is two-sided, after Holm's correction for all arms of the column.</p>\n";
 }
 
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.

@@ -329,29 +329,29 @@ std::vector<Against> compare_all(const RunLog& run) {
     if (run.logs.count(kBaseline) == 0) {
         return all;
     }
-    Tested Against::*const kColumns[] = {&Against::in_domain, &Against::out_of_domain, &Against::covered,
+    Difference Against::*const kColumns[] = {&Against::in_domain, &Against::out_of_domain, &Against::covered,
                                          &Against::uncovered};
     const Keep kKeeps[] = {in_domain, out_of_domain, covered, uncovered};
     for (const std::string& name : run.methods) {
         if (name != kBaseline) {
             all.push_back({name, {}, {}, {}, {}});
             for (size_t c = 0; c < std::size(kColumns); c++) {
-                all.back().*kColumns[c] = clustered_difference(table_of(run.logs.at(name), kKeeps[c], right),
+                all.back().*kColumns[c] = bootstrap_difference_by_task(table_of(run.logs.at(name), kKeeps[c], right),
                                                                table_of(run.logs.at(kBaseline), kKeeps[c], right));
             }
         }
     }
-    for (Tested Against::*column : kColumns) {
+    for (Difference Against::*column : kColumns) {
         std::vector<double> p;
         for (const Against& arm : all) {
-            if ((arm.*column).difference.known()) {
+            if ((arm.*column).estimate.known()) {
                 p.push_back((arm.*column).p);
             }
         }
         const std::vector<double> adjusted = holm(p);
         size_t next = 0;
         for (Against& arm : all) {
-            if ((arm.*column).difference.known()) {
+            if ((arm.*column).estimate.known()) {
                 (arm.*column).p = adjusted[next++];
             }
         }
@@ -408,8 +408,8 @@ std::string results_to_json(const RunLog& run, const Results& results) {
         {"id", difference_json(comparison.in_domain, comparison.in_domain_by_seed)},
         {"ood", difference_json(comparison.out_of_domain, comparison.out_of_domain_by_seed)}};
     json["against"] = Json::array();
-    const auto tested = [](const Tested& test) {
-        Json out = difference_json(test.difference, {});
+    const auto tested = [](const Difference& test) {
+        Json out = difference_json(test.estimate, {});
         if (out.is_object()) {
             out.erase("by_seed");
             out["p_holm"] = test.p;

@@ -55,11 +55,11 @@ struct Comparison {
     std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
 };
 
-// An arm minus the baseline, paired by question, over tasks and training runs; p after Holm's correction for all arms that
+// An arm minus the baseline, paired by question, with the interval over tasks; p after Holm's correction for all arms that
 // are compared in the same column.
 struct Against {
     std::string name;
-    Tested in_domain, out_of_domain, covered, uncovered;
+    Difference in_domain, out_of_domain, covered, uncovered;
 };
 
 struct Results {

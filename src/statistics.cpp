@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -19,6 +20,7 @@ namespace {
 constexpr uint64_t kBootstrapSeed = 1;
 constexpr double kTail = 0.025;              // on either side of a 95 % interval
 constexpr double kNormalQuantile = 1.959964; // of 1 - kTail
+constexpr double kPi = 3.14159265358979323846;
 
 // Sums of scores by seed, and the mean over the seeds that have any.
 class SeedSums {
@@ -86,16 +88,20 @@ double percentile(const std::vector<double>& sorted, double q) {
     return sorted[below] + (position - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-// `redraw(rng)` computes the statistic on one resample.
+// The statistic on each resample, sorted; `redraw(rng)` computes it on one.
 template <class Redraw>
-Estimate with_interval(double mean, int64_t rows, Redraw redraw) {
-    Rng rng(kBootstrapSeed, "bootstrap");
+std::vector<double> resample(uint64_t seed, Redraw redraw) {
+    Rng rng(seed, "bootstrap");
     std::vector<double> values(static_cast<size_t>(kResamples));
     for (double& value : values) {
         value = redraw(rng);
     }
     std::sort(values.begin(), values.end());
-    return {mean, percentile(values, kTail), percentile(values, 1 - kTail), rows};
+    return values;
+}
+
+Estimate with_interval(double mean, int64_t rows, const std::vector<double>& sorted) {
+    return {mean, percentile(sorted, kTail), percentile(sorted, 1 - kTail), rows};
 }
 
 size_t draw(Rng& rng, size_t n) {
@@ -132,6 +138,68 @@ std::pair<ScoreTable, ScoreTable> in_pairs(const ScoreTable& a, const ScoreTable
     return {without_silent_questions(pair_a), without_silent_questions(pair_b)};
 }
 
+// mean(a) - mean(b) on draws of the questions, which are the same in both; sorted.
+std::vector<double> resample_difference(const ScoreTable& a, const ScoreTable& b, uint64_t seed) {
+    SeedSums sums_a(a.seeds), sums_b(b.seeds);
+    return resample(seed, [&](Rng& rng) {
+        sums_a.clear();
+        sums_b.clear();
+        for (size_t i = 0; i < a.questions.size(); i++) {
+            const size_t q = draw(rng, a.questions.size());
+            sums_a.add(scores_of(a, q));
+            sums_b.add(scores_of(b, q));
+        }
+        return sums_a.mean() - sums_b.mean();
+    });
+}
+
+// Each task as one question, whose scores are the sums of its questions' scores: the same mean, other draws.
+ScoreTable tasks_as_questions(const ScoreTable& table) {
+    std::map<std::string, std::vector<Score>> sums; // task -> (S)
+    for (size_t q = 0; q < table.questions.size(); q++) {
+        std::vector<Score>& sum = sums[table.groups[q]];
+        sum.resize(static_cast<size_t>(table.seeds));
+        for (size_t s = 0; s < sum.size(); s++) {
+            sum[s].got += scores_of(table, q)[s].got;
+            sum[s].of += scores_of(table, q)[s].of;
+        }
+    }
+    ScoreTable tasks;
+    tasks.seeds = table.seeds;
+    for (const auto& [task, scores] : sums) {
+        tasks.questions.push_back(task);
+        tasks.groups.push_back(task);
+        tasks.scores.insert(tasks.scores.end(), scores.begin(), scores.end());
+    }
+    return tasks;
+}
+
+// P(|T| <= t) of Student's distribution with n degrees of freedom, a finite sum for whole n (Abramowitz & Stegun 1964,
+// 26.7.3 and 26.7.4): with tan(a) = t / sqrt(n)
+//   n odd:   2/pi (a + sin a (cos a + 2/3 cos^3 a + 2/3 4/5 cos^5 a + ... up to cos^(n-2) a))
+//   n even:  sin a (1 + 1/2 cos^2 a + 1/2 3/4 cos^4 a + ... up to cos^(n-2) a)
+double student_within(double t, int64_t n) {
+    const double a = std::atan(t / std::sqrt(static_cast<double>(n)));
+    const bool odd = n % 2 == 1;
+    double sum = 0;
+    double term = odd ? std::cos(a) : 1;
+    for (int64_t power = odd ? 1 : 0; power <= n - 2; power += 2) {
+        sum += term;
+        term *= std::cos(a) * std::cos(a) * static_cast<double>(power + 1) / static_cast<double>(power + 2);
+    }
+    return odd ? 2 / kPi * (a + std::sin(a) * sum) : std::sin(a) * sum;
+}
+
+// The t with P(|T| <= t) = 1 - 2 kTail, by bisection; 12.7 for one degree of freedom is the largest.
+double student_quantile(int64_t n) {
+    double below = 0, above = 16;
+    for (int i = 0; i < 60; i++) { // 16 / 2^60 is beyond the precision of double
+        const double middle = (below + above) / 2;
+        (student_within(middle, n) < 1 - 2 * kTail ? below : above) = middle;
+    }
+    return above;
+}
+
 } // namespace
 
 // ---- one table -----------------------------------------------------------------------------------------
@@ -151,13 +219,13 @@ Estimate bootstrap_mean(const ScoreTable& all) {
         return plain;
     }
     SeedSums sums(table.seeds);
-    return with_interval(plain.mean, plain.rows, [&](Rng& rng) {
+    return with_interval(plain.mean, plain.rows, resample(kBootstrapSeed, [&](Rng& rng) {
         sums.clear();
         for (size_t i = 0; i < table.questions.size(); i++) {
             sums.add(scores_of(table, draw(rng, table.questions.size())));
         }
         return sums.mean();
-    });
+    }));
 }
 
 Estimate bootstrap_macro_mean(const ScoreTable& all) {
@@ -184,10 +252,10 @@ Estimate bootstrap_macro_mean(const ScoreTable& all) {
     };
     using Members = std::vector<size_t>;
     const double mean = mean_of_groups([](const Members& members, size_t i) { return members[i]; });
-    return with_interval(mean, count_rows(table), [&](Rng& rng) {
+    return with_interval(mean, count_rows(table), resample(kBootstrapSeed, [&](Rng& rng) {
         return mean_of_groups(
             [&](const Members& members, size_t) { return members[draw(rng, members.size())]; });
-    });
+    }));
 }
 
 // ---- two samples ---------------------------------------------------------------------------------------
@@ -199,103 +267,38 @@ Estimate bootstrap_difference(const ScoreTable& a, const ScoreTable& b) {
     if (!mean_a.known()) {
         return {};
     }
-    SeedSums sums_a(pair_a.seeds), sums_b(pair_b.seeds);
-    const ScoreTable& left = pair_a; // a structured binding cannot be captured
-    const ScoreTable& right = pair_b;
-    return with_interval(mean_a.mean - mean_b.mean, mean_a.rows, [&](Rng& rng) {
-        sums_a.clear();
-        sums_b.clear();
-        for (size_t i = 0; i < left.questions.size(); i++) {
-            const size_t q = draw(rng, left.questions.size());
-            sums_a.add(scores_of(left, q));
-            sums_b.add(scores_of(right, q));
-        }
-        return sums_a.mean() - sums_b.mean();
-    });
+    return with_interval(mean_a.mean - mean_b.mean, mean_a.rows, resample_difference(pair_a, pair_b, kBootstrapSeed));
 }
 
-Tested clustered_difference(const ScoreTable& a, const ScoreTable& b) {
+Difference bootstrap_difference_by_task(const ScoreTable& a, const ScoreTable& b, uint64_t seed) {
     const auto [pair_a, pair_b] = in_pairs(a, b);
-    const Estimate mean_a = mean_over_seeds(pair_a);
-    if (!mean_a.known()) {
+    const ScoreTable tasks_a = tasks_as_questions(pair_a), tasks_b = tasks_as_questions(pair_b);
+    if (tasks_a.questions.size() < 2) {
         return {};
     }
-    // Sums of each task and seed, once: a draw adds up tasks.
-    const size_t seeds = static_cast<size_t>(pair_a.seeds);
-    std::map<std::string, std::vector<std::pair<Score, Score>>> sums; // task -> (S)
-    for (size_t q = 0; q < pair_a.questions.size(); q++) {
-        auto& task = sums[pair_a.groups[q]];
-        task.resize(seeds);
-        for (size_t s = 0; s < seeds; s++) {
-            for (const auto& [sum, table] : {std::pair(&task[s].first, &pair_a), {&task[s].second, &pair_b}}) {
-                sum->got += scores_of(*table, q)[s].got;
-                sum->of += scores_of(*table, q)[s].of;
-            }
-        }
-    }
-    std::vector<const std::vector<std::pair<Score, Score>>*> tasks;
-    for (const auto& [name, task] : sums) {
-        tasks.push_back(&task);
-    }
-    int64_t not_above = 0, not_below = 0;
-    const double mean = mean_a.mean - mean_over_seeds(pair_b).mean;
-    const Estimate difference = with_interval(mean, mean_a.rows, [&](Rng& rng) {
-        std::vector<size_t> drawn(tasks.size());
-        std::generate(drawn.begin(), drawn.end(), [&] { return draw(rng, tasks.size()); });
-        double sum = 0;
-        int64_t counted = 0;
-        for (size_t i = 0; i < seeds; i++) {
-            const size_t s = draw(rng, seeds);
-            Score of_a, of_b;
-            for (const size_t t : drawn) {
-                of_a.got += (*tasks[t])[s].first.got, of_a.of += (*tasks[t])[s].first.of;
-                of_b.got += (*tasks[t])[s].second.got, of_b.of += (*tasks[t])[s].second.of;
-            }
-            if (of_a.of > 0 && of_b.of > 0) {
-                sum += of_a.got / of_a.of - of_b.got / of_b.of;
-                counted++;
-            }
-        }
-        const double value = counted > 0 ? sum / static_cast<double>(counted) : 0;
-        not_above += value <= 0;
-        not_below += value >= 0;
-        return value;
-    });
-    const double smaller = static_cast<double>(std::min(not_above, not_below)) + 1;
-    return {difference, std::min(1.0, 2 * smaller / static_cast<double>(kResamples + 1))};
+    const double mean = mean_over_seeds(pair_a).mean - mean_over_seeds(pair_b).mean;
+    const std::vector<double> sorted = resample_difference(tasks_a, tasks_b, seed);
+    const auto not_above = std::upper_bound(sorted.begin(), sorted.end(), 0.0) - sorted.begin();
+    const auto not_below = sorted.end() - std::lower_bound(sorted.begin(), sorted.end(), 0.0);
+    // The data itself counts as one draw more (Davison & Hinkley 1997, section 4.2): no p is 0.
+    const double share = static_cast<double>(std::min(not_above, not_below) + 1) / static_cast<double>(kResamples + 1);
+    return {with_interval(mean, count_rows(pair_a), sorted), std::min(1.0, 2 * share)};
 }
 
 std::vector<double> holm(const std::vector<double>& p) {
+    for (const double value : p) {
+        CHECK(value >= 0 && value <= 1, "%g is no p value", value); // nor is NaN
+    }
     std::vector<size_t> order(p.size());
     std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t i, size_t j) { return p[i] < p[j]; });
+    std::sort(order.begin(), order.end(), [&](size_t i, size_t j) { return p[i] < p[j]; });
     std::vector<double> adjusted(p.size());
     double largest = 0;
-    for (size_t rank = 0; rank < order.size(); rank++) {
-        const double raised = p[order[rank]] * static_cast<double>(p.size() - rank);
-        largest = std::max(largest, std::min(1.0, raised));
-        adjusted[order[rank]] = largest;
+    for (size_t k = 0; k < order.size(); k++) {
+        largest = std::max(largest, static_cast<double>(order.size() - k) * p[order[k]]);
+        adjusted[order[k]] = std::min(1.0, largest);
     }
     return adjusted;
-}
-
-Estimate t_interval(const std::vector<double>& values) {
-    // Quantile 0.975 of Student's distribution with 1, 2, ... degrees of freedom.
-    constexpr double kQuantiles[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-                                     2.201,  2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086};
-    if (values.empty()) {
-        return {};
-    }
-    const double n = static_cast<double>(values.size());
-    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
-    double squares = 0;
-    for (const double value : values) {
-        squares += (value - mean) * (value - mean);
-    }
-    const size_t freedom = values.size() - 1;
-    const double quantile = freedom == 0 ? INFINITY : freedom <= std::size(kQuantiles) ? kQuantiles[freedom - 1] : kNormalQuantile;
-    const double half = freedom == 0 ? INFINITY : quantile * std::sqrt(squares / static_cast<double>(freedom) / n);
-    return {mean, mean - half, mean + half, static_cast<int64_t>(values.size())};
 }
 
 std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b) {
@@ -318,6 +321,26 @@ std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b)
 
 bool is_distinguishable(const Estimate& difference) {
     return difference.known() && (difference.lo > 0 || difference.hi < 0);
+}
+
+// ---- seeds ---------------------------------------------------------------------------------------------
+
+Estimate t_interval(const std::vector<double>& values) {
+    const int64_t n = static_cast<int64_t>(values.size());
+    if (n == 0) {
+        return {};
+    }
+    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(n);
+    if (n == 1) {
+        return {mean, -std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity(), n};
+    }
+    double squares = 0;
+    for (const double value : values) {
+        squares += (value - mean) * (value - mean);
+    }
+    const double error = std::sqrt(squares / static_cast<double>(n - 1) / static_cast<double>(n));
+    const double half = student_quantile(n - 1) * error;
+    return {mean, mean - half, mean + half, n};
 }
 
 // ---- counts --------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@
 // the 97.5th percentile.
 //
 // What it says: how much the figure would move with other questions of the same kind. What it does not say:
-// how much it would move with another training seed; for that, look at difference_by_seed. A table that is
-// all right or all wrong has an interval of width zero. Same table, same interval, to the bit: the draws have
-// a fixed seed.
+// how much it would move with another training seed; for that, look at difference_by_seed and t_interval. Nor
+// with other tasks, whose questions are alike: for that, bootstrap_difference_by_task draws whole tasks. A table
+// that is all right or all wrong has an interval of width zero. Same table, same interval, to the bit: the draws
+// have a fixed seed.
 #pragma once
 
 #include <cstdint>
@@ -54,20 +55,27 @@ Estimate bootstrap_macro_mean(const ScoreTable& table);
 // removes what the difficulty of a question does to both alike.
 Estimate bootstrap_difference(const ScoreTable& a, const ScoreTable& b);
 
-// The same, as a test: how much the difference would move with other tasks and other training runs. Tasks are drawn with
-// replacement, each with all its questions, because questions of one task are alike; and so are seeds. p is two-sided: twice
-// the share of draws on the other side of zero, at least 2 / (kResamples + 1).
-struct Tested {
-    Estimate difference;
-    double p = 1;
+struct Difference {
+    Estimate estimate;
+    double p = 1; // two-sided, of no difference at all; at least 2 / (kResamples + 1)
 };
-Tested clustered_difference(const ScoreTable& a, const ScoreTable& b);
 
-// Holm 1979: the p values of several tests, each raised so that one wrongly significant among them is as rare as promised.
+// The same mean(a) - mean(b), for a claim about other tasks like these: what is drawn with replacement are tasks
+// (`groups`), each with all its questions in all seeds. Questions of a task go together, right or wrong, so that
+// they count for less than as many of different tasks. Drawing the questions of a drawn task anew would count
+// their spread twice: it is already part of what makes tasks differ (Davison & Hinkley 1997, section 3.8).
+// p is twice the share of draws on the rarer side of zero, those at zero included: below 0.05 where the interval
+// leaves zero out, but for the rounding of both.
+// Fewer than two tasks say nothing of others: the estimate is unknown. With few the interval is too narrow and p
+// too small: simulated, the interval of 24 tasks holds the true difference 94 times in 100, of 12 tasks 92
+// times, of 6 only 87 times.
+Difference bootstrap_difference_by_task(const ScoreTable& a, const ScoreTable& b, uint64_t seed = 1);
+
+// Holm's correction (1979) for several tests: the adjusted p of each, in the order given. The k-th smallest of m
+// is multiplied by m - k + 1, is at least as large as those before it and at most 1. If every hypothesis whose
+// adjusted p is at most alpha is rejected, the chance of rejecting any true one is at most alpha, however the tests
+// depend on each other.
 std::vector<double> holm(const std::vector<double>& p);
-
-// Mean of a few independent values and its 95 % interval by Student's t; of one value an interval without end.
-Estimate t_interval(const std::vector<double>& values);
 
 // mean(a) - mean(b) in each seed that both have, over the same cells.
 std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b);
@@ -77,5 +85,10 @@ bool is_distinguishable(const Estimate& difference);
 
 // Share with Wilson's score interval (1927), for counts without their questions; 0 <= correct <= rows.
 Estimate wilson_interval(int64_t correct, int64_t rows);
+
+// The mean of n values, one of each training seed, with Student's interval mean -+ t s / sqrt(n): t is the 97.5 %
+// quantile for n - 1 degrees of freedom, s the standard deviation (n - 1 below). One value has an interval without
+// ends.
+Estimate t_interval(const std::vector<double>& values);
 
 } // namespace skintern

@@ -88,7 +88,13 @@ double Transformer::score(const Pass& pass, real* losses, double scale) {
         const real* normed_m = normed_ + m * C;
         kernels_->matmul(Layout::nt, logits_, normed_m, head_, rows, V, C, 1, false);
         note("logits", logits_, {rows, V});
-        kernels_->cross_entropy(losses_ + m, logits_, pass.targets + m, rows, V, static_cast<real>(scale));
+        if (pass.soft_targets != nullptr) {
+            real* target = soft_targets_.reserve(rows * V);
+            kernels_->upload(target, pass.soft_targets + m * V, static_cast<size_t>(rows * V) * sizeof(real));
+            kernels_->kl_divergence(losses_ + m, logits_, target, rows, V, static_cast<real>(scale));
+        } else {
+            kernels_->cross_entropy(losses_ + m, logits_, pass.targets + m, rows, V, static_cast<real>(scale));
+        }
         if (scale != 0) {
             // forward: logits = normed W^T        backward: dnormed = dlogits W, dW += dlogits^T normed
             note("dlogits", logits_, {rows, V});
@@ -109,9 +115,20 @@ double Transformer::score(const Pass& pass, real* losses, double scale) {
     return sum;
 }
 
+void Transformer::check_targets(const Batch& batch) const {
+    const size_t V = static_cast<size_t>(config_.vocab);
+    if (batch.soft_targets.empty()) {
+        CHECK(batch.targets.size() == batch.rows.size(), "%zu rows are scored against %zu targets", batch.rows.size(),
+              batch.targets.size());
+    } else {
+        CHECK(batch.soft_targets.size() == batch.rows.size() * V,
+              "%zu rows of a vocabulary of %zu are scored against %zu logits of a teacher", batch.rows.size(), V,
+              batch.soft_targets.size());
+    }
+}
+
 std::vector<real> Transformer::losses(const Batch& batch) {
-    CHECK(batch.targets.size() == batch.rows.size(), "%zu rows are scored against %zu targets", batch.rows.size(),
-          batch.targets.size());
+    check_targets(batch);
     Pass pass = begin(batch, false);
     forward(pass);
     std::vector<real> out(batch.rows.size());
@@ -143,8 +160,7 @@ std::vector<real> Transformer::states(const Batch& batch) {
 
 double Transformer::forward_backward(const Batch& batch, double scale) {
     CHECK(train_ != Train::nothing, "this model was loaded without gradients");
-    CHECK(batch.targets.size() == batch.rows.size(), "%zu rows are scored against %zu targets", batch.rows.size(),
-          batch.targets.size());
+    check_targets(batch);
     Pass pass = begin(batch, true);
     forward(pass);
     const double loss = score(pass, nullptr, scale);

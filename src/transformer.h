@@ -10,7 +10,8 @@
 // those of k.
 //
 // A batch is packed rows: S sequences end to end, no padding. Logits are computed only for the rows that are scored, in
-// chunks; a buffer of all rows times the vocabulary never exists.
+// chunks; a buffer of all rows times the vocabulary never exists in the memory of the kernels (soft targets are one on the
+// host).
 #pragma once
 
 #include <functional>
@@ -34,6 +35,9 @@ struct Batch {
     std::vector<int64_t> seq_start = {0};      // (S+1)
     std::vector<int32_t> rows;                 // (M) rows that are scored
     std::vector<int32_t> targets;              // (M) the token each of them should predict; may be empty for logits
+    // (M,V) a teacher's logits of each of them, as logits() gives them. Where there are any the loss of a row is the
+    // divergence from the teacher (Kernels::kl_divergence) in place of the cross-entropy, and `targets` does not count.
+    std::vector<real> soft_targets;
 
     int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
     int64_t max_length() const;
@@ -77,7 +81,7 @@ public:
 
     // Adds the gradients of scale * sum of losses to grads(); returns the sum of losses.
     double forward_backward(const Batch& batch, double scale);
-    // Cross-entropy in nats of each scored row, without gradients.
+    // Loss in nats of each scored row, without gradients.
     std::vector<real> losses(const Batch& batch);
     // Logits of the scored rows, (M,V), on the host.
     std::vector<real> logits(const Batch& batch);
@@ -113,6 +117,7 @@ private:
     void forward(Pass& pass);
     void block_forward(int64_t l, const Pass& pass);
     void block_backward(int64_t l, const Pass& pass);
+    void check_targets(const Batch& batch) const;
     double score(const Pass& pass, real* losses, double scale);
     void grow_rope_table(int64_t positions);
     uint8_t* cached(int64_t l, int64_t which);
@@ -146,7 +151,8 @@ private:
 
     Buffer<int32_t> ids_, positions_, rows_, targets_, slot_, length_, cache_rows_, best_;
     Buffer<int64_t> seq_start_;
-    Buffer<real> rope_table_; // (P,HS)
+    Buffer<real> soft_targets_; // (kLossChunk,V) those of the rows at hand
+    Buffer<real> rope_table_;   // (P,HS)
     int64_t rope_positions_ = 0;
     struct Packed { // the frozen weights once more, where pack_weights() made them
         explicit Packed(Kernels& kernels) : weights(kernels) {}

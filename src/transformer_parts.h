@@ -57,6 +57,7 @@ struct Transformer::Pass {
     const int32_t* positions = nullptr;  // (N)
     const int32_t* rows = nullptr;       // (M)
     const int32_t* targets = nullptr;    // (M)
+    const real* soft_targets = nullptr;  // (M,V) on the host, null: none
     Sequences seq = {};
     const int32_t* slot = nullptr;       // (S), with a cache
     const int32_t* length = nullptr;     // (S), with a cache

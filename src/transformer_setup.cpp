@@ -41,8 +41,8 @@ Transformer::Transformer(Kernels& kernels, const ModelConfig& config, Train trai
                          const ModelFile* file)
     : kernels_(&kernels), config_(config), train_(train), lora_(lora), weights_(kernels), adapter_(kernels),
       grads_(kernels), ids_(kernels), positions_(kernels), rows_(kernels), targets_(kernels), slot_(kernels),
-      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), rope_table_(kernels),
-      packed_{Packed(kernels), Packed(kernels)}, cache_(kernels) {
+      length_(kernels), cache_rows_(kernels), best_(kernels), seq_start_(kernels), soft_targets_(kernels),
+      rope_table_(kernels), packed_{Packed(kernels), Packed(kernels)}, cache_(kernels) {
     validate(config, "model");
     CHECK(train != Train::adapter || lora.r > 0, "training an adapter needs a rank of at least 1");
     register_parameters(lora);
@@ -389,6 +389,7 @@ Transformer::Pass Transformer::begin(const Batch& batch, bool training) {
     pass.positions = positions_.upload(batch.positions);
     pass.rows = rows_.upload(batch.rows);
     pass.targets = targets_.upload(batch.targets);
+    pass.soft_targets = batch.soft_targets.empty() ? nullptr : batch.soft_targets.data(); // score() uploads its chunks
     pass.seq.start = seq_start_.upload(batch.seq_start);
     pass.seq.count = static_cast<int64_t>(batch.seq_start.size()) - 1;
     pass.seq.max_length = batch.max_length();

@@ -344,3 +344,30 @@ TEST_CASE("cross_entropy leaves the gradient of scale times the sum of its losse
         REQUIRE(gradient_mismatch(logits, dlogits, loss) == "");
     }
 }
+
+TEST_CASE("kl_divergence leaves the gradient of scale times the sum of its losses", "[kernels][gradients]") {
+    const auto kernels = make_reference_kernels();
+    for (const auto& [M_, V_] : {std::pair<int64_t, int64_t>{1, 1}, {1, 5}, {3, 33}, {17, 3}, {5, 17}}) {
+        const int64_t M = M_, V = V_;
+        INFO(format("M %d, V %d", int(M), int(V)));
+        Rng rng(9, "kl_divergence");
+        const real scale = 0.3;
+        Vector logits = random_vector(rng, M * V);
+        const Vector target = random_vector(rng, M * V);
+        const auto loss = [&] {
+            Vector losses(M, NAN);
+            const Vector before = logits;
+            kernels->kl_divergence(losses.data(), logits.data(), target.data(), M, V, 0.0);
+            REQUIRE(logits == before); // scale 0 asks for no gradient
+            for (const real x : losses) {
+                REQUIRE(x >= -1e-15); // Gibbs' inequality
+            }
+            return scale * inner(losses, Vector(M, 1.0));
+        };
+        Vector losses(M, NAN);
+        Vector dlogits = logits;
+        kernels->kl_divergence(losses.data(), dlogits.data(), target.data(), M, V, scale);
+        REQUIRE(std::fabs(loss() - scale * inner(losses, Vector(M, 1.0))) <= 1e-12); // same loss with and without
+        REQUIRE(gradient_mismatch(logits, dlogits, loss) == "");
+    }
+}

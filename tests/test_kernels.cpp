@@ -36,6 +36,9 @@ constexpr double kRounded = 1.01;
 
 const std::vector<std::pair<int64_t, int64_t>> kRowShapes = {{1, 1},  {1, 33}, {3, 5},    {5, 17},
                                                              {17, 3}, {33, 1}, {70, 100}, {9, 576}};
+// And a vocabulary of more than one block of a sum, with rows for both threads.
+const std::vector<std::pair<int64_t, int64_t>> kKlShapes = {{1, 1},  {1, 33},   {3, 5},    {5, 17},
+                                                            {17, 3}, {70, 100}, {9, 4099}};
 
 } // namespace
 
@@ -536,6 +539,75 @@ TEST_CASE("cross_entropy agrees with the reference, huge logits included", "[ker
     }
 }
 
+// Logits of either side: uniform in [-size, size].
+Vector random_logits(Rng& rng, int64_t n, double size) {
+    Vector logits = random_vector(rng, n);
+    for (real& x : logits) {
+        x = real(x * size);
+    }
+    return logits;
+}
+
+TEST_CASE("kl_divergence agrees with the reference, huge logits included", "[kernels]") {
+    for (const auto& [M_, V_] : kKlShapes) {
+        const int64_t M = M_, V = V_;
+        for (const double size : {1.0, 1e4, 1e30}) {
+            INFO(format("M %d, V %d, logits up to %g", int(M), int(V), size));
+            Rng rng(17, "kl_divergence");
+            const Vector logits = random_logits(rng, M * V, size), target = random_logits(rng, M * V, size);
+            const real scale = real(0.3);
+            const Op op = [&](Kernels& kernels) -> Outputs {
+                Reals loss(kernels, nans(M)), gradient(kernels, logits), loss_only(kernels, nans(M));
+                Reals logits_(kernels, logits), target_(kernels, target);
+                kernels.kl_divergence(loss.data(), gradient.data(), target_.data(), M, V, scale);
+                kernels.kl_divergence(loss_only.data(), logits_.data(), target_.data(), M, V, 0);
+                REQUIRE(same_bits(loss_only.read(), loss.read()));
+                REQUIRE(same_bits(logits_.read(), logits)); // scale 0 asks for no gradient
+                REQUIRE(same_bits(target_.read(), target));
+                return {loss.read(), gradient.read()};
+            };
+            // exp is right to 4 u, and its argument a, rounded at |a|, makes that 4 + |a|; but exp(a) |a| <= 1 for
+            // a <= 0, so an exponential is off by at most 5 u of 1. A probability divides it by a sum of V of them: V +
+            // 8 roundings with those of the quotient. The loss is the sum over p, which add up to 1, of differences of
+            // four logits, each rounded at their size: 4 size times the roundings of p, of the sum, and 8 of its own.
+            const double roundings = double(V) + 8.0;
+            require_like_reference(op, {{real((2.0 * roundings + 8.0) * 4.0 * size * kU)},
+                                        {real(2.0 * scale * roundings * kU)}});
+        }
+    }
+}
+
+TEST_CASE("kl_divergence of equal logits is 0 and so is its gradient", "[kernels]") {
+    for (const auto& [M_, V_] : kKlShapes) {
+        const int64_t M = M_, V = V_;
+        for (const double size : {1.0, 1e4, 1e30}) {
+            INFO(format("M %d, V %d, logits up to %g", int(M), int(V), size));
+            Rng rng(18, "kl_divergence");
+            const Vector logits = random_logits(rng, M * V, size);
+            for_each_backend([&](Kernels& kernels) {
+                Reals loss(kernels, nans(M)), gradient(kernels, logits), target(kernels, logits);
+                kernels.kl_divergence(loss.data(), gradient.data(), target.data(), M, V, 1);
+                REQUIRE(mismatch(loss.read(), Vector(M, 0), {0}) == "");
+                REQUIRE(mismatch(gradient.read(), Vector(M * V, 0), {0}) == "");
+            });
+        }
+    }
+}
+
+TEST_CASE("kl_divergence does not see tokens that the teacher excludes, and says when the model excludes one of its own",
+          "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        // The teacher's probabilities are 0, 1/2, 1/2, the model's 0, 1/4, 3/4 and then 1/2, 0, 1/2.
+        const Vector target = {-INFINITY, 0, 0, -INFINITY, 0, 0};
+        Reals logits(kernels, {-INFINITY, 0, std::log(3.0f), 0, -INFINITY, 0}), target_(kernels, target);
+        Reals loss(kernels, nans(2));
+        kernels.kl_divergence(loss.data(), logits.data(), target_.data(), 2, 3, 1);
+        REQUIRE(std::fabs(loss.read()[0] - 0.5f * std::log(4.0f / 3.0f)) <= 1e-6f); // log 2/1 and log 2/3, halved
+        REQUIRE(loss.read()[1] == INFINITY);
+        REQUIRE(mismatch(logits.read(), {0, -0.25f, 0.25f, 0.5f, -0.5f, 0}, {1e-6f}) == "");
+    });
+}
+
 TEST_CASE("argmax_rows takes the smallest of equal largest", "[kernels]") {
     for (const auto& [M_, V_] : kRowShapes) {
         const int64_t M = M_, V = V_;
@@ -664,6 +736,12 @@ TEST_CASE("small examples of the other ops can be checked by hand", "[kernels]")
         kernels.cross_entropy(loss.data(), logits.data(), target.data(), 1, 2, 2);
         REQUIRE(mismatch(loss.read(), {std::log(4.0f)}, {1e-6f}) == "");
         REQUIRE(mismatch(logits.read(), {-1.5f, 1.5f}, {1e-6f}) == "");
+
+        // p = (1/2, 1/2) and q = (1/4, 3/4): loss (log 2 + log 2/3) / 2, gradient (1/4 - 1/2, 3/4 - 1/2) * 2
+        Reals student(kernels, {0, std::log(3.0f)}), teacher(kernels, {5, 5});
+        kernels.kl_divergence(loss.data(), student.data(), teacher.data(), 1, 2, 2);
+        REQUIRE(mismatch(loss.read(), {0.5f * std::log(4.0f / 3.0f)}, {1e-6f}) == "");
+        REQUIRE(mismatch(student.read(), {-0.5f, 0.5f}, {1e-6f}) == "");
     });
 }
 
@@ -696,6 +774,7 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
             kernels.attention_cached(e, e, halves, halves, slot.data(), length.data(), seq, 3, 4, 2, 3);
         }
         kernels.cross_entropy(e, e, no_ints.data(), 0, 3, 1);
+        kernels.kl_divergence(e, e, e, 0, 3, 1);
         kernels.argmax_rows(no_ints.data(), e, 0, 3);
         REQUIRE(kernels.sum_squares(e, 0) == 0.0);
         kernels.adamw(e, e, e, e, 0, {real(0.1), real(0.9), real(0.999), real(1e-8), 0, 1, 1});

@@ -229,6 +229,61 @@ TEST_CASE("after the first update every B has moved, after the second every A ha
     }
 }
 
+TEST_CASE("without its adapter a model is its base, and with it again what it was", "[model]") {
+    const auto kernels = make_kernels({});
+    const auto base = make_model(*kernels, Train::nothing); // B is zero: the base
+    const auto model = make_model(*kernels, Train::adapter);
+    Rng rng(12);
+    for (const Tensor& t : model->adapter().tensors()) {
+        std::vector<real> host(static_cast<size_t>(t.numel));
+        for (real& x : host) {
+            x = 0.1f * static_cast<real>(rng.normal());
+        }
+        kernels->upload(t.data, host.data(), host.size() * sizeof(real));
+    }
+    const Batch batch = scored({random_ids(rng, 20), random_ids(rng, 3)});
+    const std::vector<real> adapted = model->logits(batch);
+    REQUIRE(largest_difference(adapted, base->logits(batch)) > 0.1);
+    model->use_adapter(false);
+    base->use_adapter(false); // the same products: the same bits
+    REQUIRE(model->logits(batch) == base->logits(batch));
+    model->use_adapter(true);
+    REQUIRE(model->logits(batch) == adapted);
+}
+
+// More scored rows than are taken at a time, so that each part needs its own teacher.
+TEST_CASE("a teacher that is sure of a token gives the loss and gradients of that token", "[model]") {
+    for (const char* device : {"reference", "cpu"}) {
+        INFO(device);
+        KernelOptions options;
+        options.device = device;
+        const auto kernels = make_kernels(options);
+        const auto model = make_model(*kernels, Train::everything);
+        Rng rng(13);
+        Batch batch = scored({random_ids(rng, 101), random_ids(rng, 101), random_ids(rng, 101)});
+        const int64_t V = model->config().vocab;
+        const auto gradients = [&] {
+            model->grads().zero();
+            const double loss = model->forward_backward(batch, 1.0 / 300);
+            return std::pair(loss, download(*kernels, model->grads().data(), model->grads().numel()));
+        };
+        const auto [expected_loss, expected] = gradients();
+        batch.soft_targets.assign(batch.rows.size() * static_cast<size_t>(V), 0);
+        for (size_t m = 0; m < batch.rows.size(); m++) {
+            batch.soft_targets[m * static_cast<size_t>(V) + static_cast<size_t>(batch.targets[m])] = 1000;
+        }
+        batch.targets = std::vector<int32_t>(batch.rows.size(), 0); // do not count
+        const auto [loss, got] = gradients();
+        REQUIRE(loss == Approx(expected_loss).epsilon(1e-6));
+        REQUIRE(sum(model->losses(batch)) == Approx(loss).epsilon(1e-6));
+        double size = 0;
+        for (const real g : expected) {
+            size = std::max(size, std::fabs(static_cast<double>(g)));
+        }
+        REQUIRE(largest_difference(got, expected) <= 1e-5 * size); // sums of some hundred roundings
+    }
+}
+
 TEST_CASE("greedy tokens are the same alone, in a batch, and without a cache", "[model]") {
     const auto kernels = make_kernels({});
     const auto model = make_model(*kernels, Train::nothing);
@@ -494,6 +549,13 @@ TEST_CASE("a batch that does not fit the model is refused in one sentence", "[mo
     Batch batch;
     batch.add_sequence({1, 67});
     REQUIRE_THROWS_WITH(model->losses(batch), "token id 67 is not in the vocabulary of 67");
+    Batch one_row;
+    one_row.add_sequence({1});
+    one_row.rows = {0};
+    REQUIRE_THROWS_WITH(model->losses(one_row), "1 rows are scored against 0 targets");
+    one_row.soft_targets.resize(66);
+    REQUIRE_THROWS_WITH(model->losses(one_row),
+                        "1 rows of a vocabulary of 67 are scored against 66 logits of a teacher");
     Batch too_long;
     too_long.add_sequence(std::vector<int32_t>(129, 1));
     REQUIRE_THROWS_WITH(model->losses(too_long),

@@ -149,6 +149,37 @@ TEST_CASE("the gradients of a LoRA adapter match central differences", "[model]"
     }
 }
 
+// Context distillation: the model without its adapter has read more before each sequence, and is the teacher of the model
+// with it, row by row.
+TEST_CASE("the gradients of the divergence from a teacher's logits match central differences", "[model]") {
+    Batch with_context;
+    with_context.add_sequence({6, 5, 4});
+    with_context.add_sequence({8, 1, 7, 7, 12, 3});
+    with_context.add_sequence({2, 2, 10, 9, 0, 2});
+    with_context.rows = {4, 6, 7, 13}; // the tokens that small_batch() scores: 1, 7, 12, 0
+    for (const Train train : {Train::adapter, Train::everything}) {
+        const auto kernels = make_reference_kernels();
+        Transformer model(*kernels, small_model(false, true), train, small_lora(train == Train::adapter ? 2 : 0));
+        Rng rng(9);
+        randomise(model.weights(), rng, 0.4);
+        randomise(model.adapter(), rng, 0.4);
+        Batch batch = small_batch();
+        batch.targets = {}; // a teacher is enough
+        model.use_adapter(false);
+        batch.soft_targets = model.logits(with_context);
+        model.use_adapter(true);
+        check_gradients(model, batch);
+
+        // Without more context, its own teacher: nothing to learn.
+        batch.soft_targets = model.logits(batch);
+        model.grads().zero();
+        REQUIRE(std::fabs(model.forward_backward(batch, 1.0)) <= 1e-12);
+        for (const real g : download(*kernels, model.grads().data(), model.grads().numel())) {
+            REQUIRE(std::fabs(g) <= 1e-12);
+        }
+    }
+}
+
 TEST_CASE("an adapter on some of the linear layers has gradients for those alone", "[model]") {
     const auto kernels = make_reference_kernels();
     LoraConfig lora = small_lora(3);

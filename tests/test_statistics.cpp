@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "rng.h"
-#include "check.h"
 #include "statistics.h"
 
 using namespace skintern;
@@ -157,6 +156,175 @@ TEST_CASE("the same table gives the same interval to the bit", "[statistics]") {
     REQUIRE(same(bootstrap_difference(table, other), bootstrap_difference(table, other)));
 }
 
+// ---- tasks ---------------------------------------------------------------------------------------------
+
+namespace {
+
+struct Pair {
+    ScoreTable a, b;
+};
+
+// `tasks` tasks of `questions` questions in two seeds. b is right half the time, and a with a probability of its
+// own in each task: 1/2 + gain + uniform in -+spread.
+Pair simulate(Rng& rng, int64_t tasks, int64_t questions, double gain, double spread) {
+    Pair pair;
+    pair.a.seeds = pair.b.seeds = 2;
+    for (int64_t t = 0; t < tasks; t++) {
+        const double chance = 0.5 + gain + spread * (2 * rng.uniform() - 1);
+        for (int64_t q = 0; q < questions; q++) {
+            for (ScoreTable* table : {&pair.a, &pair.b}) {
+                table->questions.push_back(format("%02d-%02d", static_cast<int>(t), static_cast<int>(q)));
+                table->groups.push_back(format("task %02d", static_cast<int>(t)));
+                for (int64_t s = 0; s < table->seeds; s++) {
+                    table->scores.push_back({rng.chance(table == &pair.a ? chance : 0.5) ? 1.0 : 0.0, 1});
+                }
+            }
+        }
+    }
+    return pair;
+}
+
+struct Held {
+    int by_task = 0, by_question = 0; // trials of 200 whose interval holds the true difference
+    int found = 0;                    // trials with p below 0.05
+};
+
+Held count_held(int64_t tasks, double gain, double spread) {
+    Rng rng(21);
+    Held held;
+    for (int trial = 0; trial < 200; trial++) {
+        const Pair pair = simulate(rng, tasks, 20, gain, spread);
+        const Difference by_task = bootstrap_difference_by_task(pair.a, pair.b);
+        const Estimate by_question = bootstrap_difference(pair.a, pair.b);
+        REQUIRE(by_task.estimate.mean == by_question.mean);
+        held.by_task += by_task.estimate.lo <= gain && gain <= by_task.estimate.hi ? 1 : 0;
+        held.by_question += by_question.lo <= gain && gain <= by_question.hi ? 1 : 0;
+        held.found += by_task.p < 0.05 ? 1 : 0;
+    }
+    return held;
+}
+
+} // namespace
+
+TEST_CASE("tasks are drawn whole: the interval of two tasks can be checked by hand", "[statistics]") {
+    // a is right on both questions of task x and on none of y, b on none: 2/4 - 0. A draw has x twice, y twice (a
+    // quarter each) or one of each: differences 1, 0 and 1/2.
+    ScoreTable a = table_of({1, 1, 0, 0}), b = table_of({0, 0, 0, 0});
+    a.groups = b.groups = {"x", "x", "y", "y"};
+    const Difference difference = bootstrap_difference_by_task(a, b);
+    REQUIRE(difference.estimate.mean == 0.5);
+    REQUIRE(difference.estimate.rows == 4);
+    REQUIRE((difference.estimate.lo == 0 && difference.estimate.hi == 1));
+    // A quarter of the draws is at zero and none below: p is one half, with a standard error of
+    // 2 sqrt(3/16 / 2000) = 0.02.
+    REQUIRE(std::abs(difference.p - 0.5) <= 0.08);
+    const Difference turned = bootstrap_difference_by_task(b, a);
+    REQUIRE((turned.estimate.mean == -0.5 && turned.estimate.lo == -1 && turned.p == difference.p));
+}
+
+TEST_CASE("drawing tasks widens the interval where the questions of a task go together", "[statistics]") {
+    // 24 tasks of 20 questions. Per question and seed the variance of a - b is about 1/2 (the two are independent
+    // here), so that drawing questions gives a standard error of sqrt(1/2 / 2 / 480) = 0.023. A chance of a task
+    // uniform in -+0.4 has a variance of 0.053, and the mean of 24 of them an error of 0.047: in all 0.052.
+    Rng rng(22);
+    const Pair apart = simulate(rng, 24, 20, 0, 0), together = simulate(rng, 24, 20, 0, 0.4);
+    const auto width = [](const Estimate& e) { return (e.hi - e.lo) / (2 * 1.96); };
+    const double plain = width(bootstrap_difference(together.a, together.b));
+    const double clustered = width(bootstrap_difference_by_task(together.a, together.b).estimate);
+    REQUIRE(plain == Approx(0.025).epsilon(0.2));
+    REQUIRE(clustered == Approx(0.052).epsilon(0.25));
+    // Where they do not, both are the same but for the error of a width from 24 tasks, 1 / sqrt(48).
+    REQUIRE(width(bootstrap_difference_by_task(apart.a, apart.b).estimate) ==
+            Approx(width(bootstrap_difference(apart.a, apart.b))).epsilon(0.45));
+}
+
+TEST_CASE("the interval over tasks holds the true difference, the one over questions does not", "[statistics]") {
+    // In 2000 such trials the interval over 24 tasks held 94 of 100 times, p was below 0.05 in 6 of 100.
+    // Binomial(200, 0.94) has a standard deviation of 3.4; four of them are allowed.
+    const Held null = count_held(24, 0, 0.4);
+    REQUIRE((null.by_task >= 174 && null.by_task <= 199));
+    REQUIRE(null.found <= 12 + 14);
+    REQUIRE(null.by_question <= 150); // 64 of 100
+    const Held gain = count_held(24, 0.1, 0.3); // 2.5 standard errors
+    REQUIRE((gain.by_task >= 174 && gain.by_task <= 199));
+    REQUIRE(gain.found >= 100);
+    const Held few = count_held(6, 0, 0.4); // 87 of 100: the interval of few tasks is too narrow
+    REQUIRE((few.by_task >= 155 && few.by_task <= 193));
+}
+
+TEST_CASE("p over tasks is 1 without a difference, small for a clear one, and of the seed alone", "[statistics]") {
+    Rng rng(23);
+    const Pair none = simulate(rng, 12, 10, 0, 0), clear = simulate(rng, 12, 10, 0.4, 0.05);
+    REQUIRE(bootstrap_difference_by_task(none.a, none.a).p == 1);
+    const Difference found = bootstrap_difference_by_task(clear.a, clear.b);
+    REQUIRE(found.p == 2.0 / (kResamples + 1)); // no draw at or below zero
+    REQUIRE(found.estimate.lo > 0);
+    REQUIRE(same(found.estimate, bootstrap_difference_by_task(clear.a, clear.b, 1).estimate));
+    REQUIRE(!same(found.estimate, bootstrap_difference_by_task(clear.a, clear.b, 2).estimate));
+    const ScoreTable one_task = table_of({1, 0, 1});
+    const Difference unknown = bootstrap_difference_by_task(one_task, one_task);
+    REQUIRE((!unknown.estimate.known() && unknown.p == 1));
+    REQUIRE(!bootstrap_difference_by_task(ScoreTable{}, ScoreTable{}).estimate.known());
+}
+
+TEST_CASE("Holm's correction of a textbook example, in the order given", "[statistics]") {
+    // Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2 = 0.06, 0.04 * 1 = 0.04, which is raised to 0.06.
+    const std::vector<double> adjusted = holm({0.01, 0.04, 0.03, 0.005});
+    const std::vector<double> expected = {0.03, 0.06, 0.06, 0.02};
+    REQUIRE(adjusted.size() == 4);
+    for (size_t i = 0; i < 4; i++) {
+        REQUIRE(adjusted[i] == Approx(expected[i]).epsilon(1e-12));
+    }
+    REQUIRE(holm({0.6, 0.5}) == std::vector<double>{1, 1});
+    REQUIRE(holm({0.2}) == std::vector<double>{0.2});
+    REQUIRE(holm({}).empty());
+    REQUIRE_THROWS_WITH(holm({0.1, 1.5}), "1.5 is no p value");
+    REQUIRE_THROWS_AS(holm({std::nan("")}), Error);
+}
+
+// ---- seeds ---------------------------------------------------------------------------------------------
+
+TEST_CASE("Student's interval has the quantiles of the published table", "[statistics]") {
+    // n - 1 zeros and one value n have the mean 1 and s^2 / n = 1: the interval is 1 -+ t.
+    const std::pair<int, double> table[] = {{1, 12.706}, {2, 4.303},  {3, 3.182},  {4, 2.776},
+                                            {5, 2.571},  {10, 2.228}, {30, 2.042}, {100, 1.984}};
+    for (const auto& [freedom, t] : table) {
+        std::vector<double> values(static_cast<size_t>(freedom), 0.0);
+        values.push_back(freedom + 1);
+        const Estimate estimate = t_interval(values);
+        INFO(freedom);
+        REQUIRE(estimate.mean == 1);
+        REQUIRE(estimate.rows == freedom + 1);
+        REQUIRE(std::abs(estimate.hi - 1 - t) <= 0.0005 + 1e-9);
+        REQUIRE(std::abs(1 - estimate.lo - t) <= 0.0005 + 1e-9);
+    }
+    const Estimate five = t_interval({1, 2, 3, 4, 5}); // s^2 = 10/4, over 5: 0.5
+    REQUIRE(five.mean == 3);
+    REQUIRE(five.hi == Approx(3 + 2.776 * std::sqrt(0.5)).epsilon(1e-4));
+}
+
+TEST_CASE("one seed has no end to its interval, equal seeds have none to doubt, no seed is unknown", "[statistics]") {
+    const Estimate one = t_interval({0.7});
+    REQUIRE((one.mean == 0.7 && one.rows == 1 && std::isinf(one.lo) && std::isinf(one.hi)));
+    REQUIRE(!is_distinguishable(one));
+    REQUIRE(same(t_interval({0.5, 0.5, 0.5}), {0.5, 0.5, 0.5, 3}));
+    REQUIRE(!t_interval({}).known());
+}
+
+TEST_CASE("Student's interval of three seeds holds the mean in 95 of 100 samples", "[statistics]") {
+    Rng rng(24);
+    int held = 0;
+    for (int trial = 0; trial < 2000; trial++) {
+        const Estimate estimate = t_interval({rng.normal(), rng.normal(), rng.normal()});
+        held += estimate.lo <= 0 && 0 <= estimate.hi ? 1 : 0;
+    }
+    // Binomial(2000, 0.95) has a standard deviation of 9.7; 1.96 in place of t would hold 1620 times.
+    REQUIRE(held >= 1861);
+    REQUIRE(held <= 1939);
+}
+
+// ---- counts --------------------------------------------------------------------------------------------
+
 TEST_CASE("Wilson's interval agrees with published values", "[statistics]") {
     // Brown, Cai and DasGupta (2001), and by hand: 0 of n gives z^2 / (n + z^2) at the upper end.
     const Estimate half = wilson_interval(5, 10);
@@ -174,98 +342,4 @@ TEST_CASE("a table whose parts do not fit together is refused", "[statistics]") 
     ScoreTable table = table_of({1, 0});
     table.scores.pop_back();
     REQUIRE_THROWS_AS(bootstrap_mean(table), Error);
-}
-
-// ---- tests -------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-// `per_task` questions of `tasks` tasks; right(task, question, seed).
-template <class Right>
-ScoreTable clustered_table(int64_t tasks, int64_t per_task, int64_t seeds, Right right) {
-    ScoreTable table;
-    table.seeds = seeds;
-    for (int64_t t = 0; t < tasks; t++) {
-        for (int64_t q = 0; q < per_task; q++) {
-            table.questions.push_back(format("%03d-%03d", int(t), int(q)));
-            table.groups.push_back(format("task %d", int(t)));
-            for (int64_t s = 0; s < seeds; s++) {
-                table.scores.push_back({right(t, q, s) ? 1.0 : 0.0, 1});
-            }
-        }
-    }
-    return table;
-}
-
-} // namespace
-
-TEST_CASE("a clustered difference has the mean of the plain one and a wider interval where tasks go together", "[statistics]") {
-    // a is right throughout in two tasks of ten, b never.
-    const ScoreTable a = clustered_table(10, 20, 3, [](int64_t t, int64_t, int64_t) { return t < 2; });
-    const ScoreTable b = clustered_table(10, 20, 3, [](int64_t, int64_t, int64_t) { return false; });
-    const Estimate plain = bootstrap_difference(a, b);
-    const Tested tested = clustered_difference(a, b);
-    REQUIRE(tested.difference.mean == Approx(0.2));
-    REQUIRE(plain.mean == Approx(0.2));
-    REQUIRE(tested.difference.hi - tested.difference.lo > 2 * (plain.hi - plain.lo));
-    REQUIRE(tested.difference.rows == 10 * 20 * 3);
-    REQUIRE(tested.p > 0.1); // no task at all is drawn in a tenth of the draws: 0.8^10
-    REQUIRE(plain.lo > 0.1);
-    // The same in every task: no doubt.
-    const ScoreTable c = clustered_table(10, 20, 3, [](int64_t, int64_t q, int64_t) { return q < 4; });
-    REQUIRE(clustered_difference(c, b).p == Approx(2.0 / 2001));
-    REQUIRE(clustered_difference(b, c).difference.mean == Approx(-0.2));
-    REQUIRE(clustered_difference(b, c).p == Approx(2.0 / 2001));
-    REQUIRE(clustered_difference(a, a).p == 1);
-    REQUIRE(clustered_difference(a, a).difference.mean == 0);
-    REQUIRE(!clustered_difference(ScoreTable(), ScoreTable()).difference.known());
-}
-
-TEST_CASE("seeds that differ widen a clustered difference", "[statistics]") {
-    const ScoreTable b = clustered_table(8, 10, 4, [](int64_t, int64_t, int64_t) { return false; });
-    const ScoreTable steady = clustered_table(8, 10, 4, [](int64_t, int64_t q, int64_t) { return q < 5; });
-    const ScoreTable moody = clustered_table(8, 10, 4, [](int64_t, int64_t, int64_t s) { return s < 2; });
-    REQUIRE(clustered_difference(moody, b).difference.mean == Approx(clustered_difference(steady, b).difference.mean));
-    REQUIRE(clustered_difference(steady, b).difference.lo == Approx(0.5));
-    REQUIRE(clustered_difference(moody, b).difference.lo < 0.3);
-}
-
-TEST_CASE("the clustered interval covers the truth about as often as it says", "[statistics]") {
-    // Twelve tasks of 16 questions; a is better by a task's own gain, 0.1 on average.
-    int64_t covered = 0;
-    const int64_t rounds = 100;
-    for (int64_t round = 0; round < rounds; round++) {
-        Rng rng(static_cast<uint64_t>(round), "coverage");
-        std::vector<double> gain(12);
-        for (double& g : gain) {
-            g = 0.2 * rng.uniform();
-        }
-        const auto right_a = [&](int64_t t, int64_t, int64_t) { return rng.uniform() < 0.4 + gain[static_cast<size_t>(t)]; };
-        const ScoreTable a = clustered_table(12, 16, 3, right_a);
-        const ScoreTable b = clustered_table(12, 16, 3, [&](int64_t, int64_t, int64_t) { return rng.uniform() < 0.4; });
-        const Estimate difference = clustered_difference(a, b).difference;
-        covered += difference.lo <= 0.1 && 0.1 <= difference.hi;
-    }
-    INFO(covered);
-    REQUIRE(covered >= 85);
-}
-
-TEST_CASE("Holm's correction", "[statistics]") {
-    // 0.005 x 4; 0.01 x 3; 0.03 x 2; 0.04 x 1 is less than the one before it, which it therefore keeps
-    const std::vector<double> adjusted = holm({0.01, 0.04, 0.03, 0.005});
-    REQUIRE(adjusted[0] == Approx(0.03));
-    REQUIRE(adjusted[1] == Approx(0.06));
-    REQUIRE(adjusted[2] == Approx(0.06));
-    REQUIRE(adjusted[3] == Approx(0.02));
-    REQUIRE(holm({0.6, 0.7}) == std::vector<double>{1, 1});
-    REQUIRE(holm({}).empty());
-}
-
-TEST_CASE("a t interval over few seeds", "[statistics]") {
-    const Estimate estimate = t_interval({1, 2, 3, 4, 5}); // mean 3, standard error sqrt(2.5 / 5), t 2.776
-    REQUIRE(estimate.mean == Approx(3));
-    REQUIRE(estimate.hi == Approx(3 + 2.776 * std::sqrt(0.5)));
-    REQUIRE(estimate.lo == Approx(3 - 2.776 * std::sqrt(0.5)));
-    REQUIRE(t_interval({2}).hi == INFINITY);
-    REQUIRE(!t_interval({}).known());
 }
