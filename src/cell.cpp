@@ -214,6 +214,31 @@ std::vector<Record> own_responses(Transformer& model, const Shared& shared, cons
     return own;
 }
 
+// Of context distillation: responses of the base model, to be learned from its logits behind the prompt with knowledge, and
+// a third as many of the teacher's rows, evenly spread.
+std::vector<Row> distilled_rows(const std::vector<Record>& own, const std::vector<Row>& taught, const Shared& shared,
+                                const PromptSettings& settings) {
+    std::vector<Row> rows;
+    for (const Record& record : own) {
+        const auto sample_of = [&](Knowledge kind) {
+            const std::string prompt = make_prompt(settings.templates, record, full_context(record, kind));
+            return make_sample(shared.bpe, settings.bos, prompt, record.response, settings.chat);
+        };
+        Sample sample = sample_of(Knowledge::none);
+        const Sample asked = sample_of(Knowledge::summary);
+        sample.teacher_ids = asked.ids;
+        sample.teacher_prompt_tokens = asked.prompt_tokens;
+        if (static_cast<int64_t>(asked.ids.size()) <= settings.cutoff_len) {
+            rows.push_back({std::move(sample)});
+        }
+    }
+    const size_t wanted = std::min(taught.size(), std::max<size_t>(1, rows.size() / 3));
+    for (size_t i = 0; i < wanted; i++) {
+        rows.push_back(taught[i * taught.size() / wanted]);
+    }
+    return rows;
+}
+
 void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& rows,
                 const PromptSettings& settings, const std::string& folder) {
     const Method& method = method_by_name(arm.method);
@@ -270,6 +295,11 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
             for (Row& row : make_stage_rows(method, stages.back(), own, {}, shared.bpe, settings).rows) {
                 stage_rows.push_back(std::move(row));
             }
+        } else if (method.own == Own::all) {
+            model.use_adapter(false);
+            const std::vector<Record> own = own_responses(model, shared, settings, folder + "/own.jsonl");
+            model.use_adapter(true);
+            stage_rows = distilled_rows(own, stage_rows, shared, settings);
         }
         Order order(static_cast<int64_t>(stage_rows.size()), seed + static_cast<uint64_t>(t), true);
         return [&stage_rows, order](int64_t k) mutable { return stage_rows[static_cast<size_t>(order(k))]; };

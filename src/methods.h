@@ -102,6 +102,7 @@ inline constexpr Method kMethods[] = {
     {"skintern", true, true, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::knowledge},
     {"skintern-own", true, false, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::knowledge, false,
      Own::last_stage},
+    {"context-distillation", true, false, kRationales, Knowledge::none, Knowledge::none, Withdrawn::nothing, false, Own::all},
     {"promptintern", true, false, kRationales, Knowledge::summary, Knowledge::none, Withdrawn::prompt},
     {"stepwise", true, false, kRationales, Knowledge::none, Knowledge::none, Withdrawn::rationale},
 };

@@ -76,6 +76,10 @@ struct Sample {
     // A row of a multi-task method is one sample a task; the loss is the weighted sum of the tasks' means.
     int64_t task = 0;
     double weight = 1;
+    // The same target behind another prompt, in which the frozen base model is the teacher: its logits are learned instead of
+    // the target. Empty: none.
+    std::vector<int32_t> teacher_ids;
+    int64_t teacher_prompt_tokens = 0;
     int64_t target_tokens() const;
 };
 // What one training row asks: a sample for each task of the method.

@@ -266,40 +266,52 @@ void say_progress(const std::vector<Cell>& cells) {
 }
 
 struct Outcome {
-    int64_t elsewhere = 0;           // cells that other processes are at
-    std::vector<std::string> failed; // "skintern, seed 2: the loss is nan: ..."
+    int64_t elsewhere = 0;                     // cells that other processes are at
+    std::map<std::string, std::string> failed; // folder -> "skintern, seed 2: the loss is nan: ..."
 };
 
-// Runs the cells that nobody has done and nobody is at. One that fails keeps none of the others from running.
+// Runs a cell unless it is done, has failed here, or another process is at it; whether it ran.
+bool run_if_free(const Shared& shared, const Cell& cell, Outcome& outcome) {
+    const auto done = [&] { return !finished_cell(cell.folder).is_null() && is_done(cell.folder); };
+    if (done() || outcome.failed.contains(cell.folder)) {
+        return false;
+    }
+    make_folder(cell.folder);
+    const FileLock lock(cell.folder + "/" + kLockFile, false);
+    if (!lock.held()) {
+        outcome.elsewhere++;
+        return false;
+    }
+    if (done()) { // by another process, a moment ago
+        return false;
+    }
+    CellFile file(cell);
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+        run_cell(shared, cell.arm, cell.seed, cell.folder);
+    } catch (const Error& e) {
+        const std::string reason =
+            format("%s, seed %lld: %s", cell.arm.name.c_str(), static_cast<long long>(cell.seed), e.what());
+        say(reason);
+        outcome.failed[cell.folder] = reason;
+        file.fail(e.what());
+        return false;
+    }
+    file.finish(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    return true;
+}
+
+// Runs cells until none is left that nobody is at. One that fails keeps none of the others from running.
 Outcome run_cells(const Shared& shared, const std::vector<Cell>& cells) {
     Outcome outcome;
-    for (const Cell& cell : cells) {
-        if (!finished_cell(cell.folder).is_null() && is_done(cell.folder)) {
-            continue;
-        }
-        make_folder(cell.folder);
-        const FileLock lock(cell.folder + "/" + kLockFile, false);
-        if (!lock.held()) {
-            outcome.elsewhere++;
-            continue;
-        }
-        if (!finished_cell(cell.folder).is_null() && is_done(cell.folder)) { // by another process, a moment ago
-            continue;
-        }
-        CellFile file(cell);
-        const auto begin = std::chrono::steady_clock::now();
-        try {
-            run_cell(shared, cell.arm, cell.seed, cell.folder);
-        } catch (const Error& e) {
-            outcome.failed.push_back(
-                format("%s, seed %lld: %s", cell.arm.name.c_str(), static_cast<long long>(cell.seed), e.what()));
-            say(outcome.failed.back());
-            file.fail(e.what());
-            continue;
-        }
-        file.finish(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-        if (cells.size() > 1) {
-            say_progress(cells);
+    for (bool ran = true; ran;) {
+        ran = false;
+        outcome.elsewhere = 0;
+        for (const Cell& cell : cells) {
+            if (run_if_free(shared, cell, outcome)) {
+                ran = true;
+                say_progress(cells);
+            }
         }
     }
     return outcome;
@@ -342,7 +354,7 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     const Shared shared = prepare(kernels, config);
     const Outcome outcome = run_cells(shared, cells);
     CHECK(outcome.failed.empty(), "%zu of %zu cells failed, the first: %s", outcome.failed.size(), cells.size(),
-          outcome.failed[0].c_str());
+          outcome.failed.begin()->second.c_str());
     if (outcome.elsewhere > 0) {
         say(format("%s: %lld cells are in the hands of other processes; the last of them writes the report",
                    config.out.c_str(), static_cast<long long>(outcome.elsewhere)));

@@ -1,6 +1,7 @@
 // train.cpp — see train.h.
 #include "train.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -34,6 +35,40 @@ void truncate_log(const std::string& path, int64_t step) {
     write_file(path, kept);
 }
 
+// The samples in micro-batches, those with a teacher apart and with its logits.
+std::vector<Batch> batches_of(Transformer& model, const std::vector<Sample>& samples, int64_t max_tokens) {
+    std::vector<Sample> plain;
+    std::vector<Batch> taught, of_teacher;
+    for (const Sample& sample : samples) {
+        if (sample.teacher_ids.empty()) {
+            plain.push_back(sample);
+            continue;
+        }
+        Sample asked;
+        asked.ids = sample.teacher_ids;
+        asked.prompt_tokens = sample.teacher_prompt_tokens;
+        CHECK(asked.target_tokens() == sample.target_tokens(), "a teacher of %lld tokens for a target of %lld",
+              static_cast<long long>(asked.target_tokens()), static_cast<long long>(sample.target_tokens()));
+        const int64_t longer = static_cast<int64_t>(std::max(asked.ids.size(), sample.ids.size()));
+        if (taught.empty() || std::max(taught.back().tokens(), of_teacher.back().tokens()) + longer > max_tokens) {
+            taught.emplace_back();
+            of_teacher.emplace_back();
+        }
+        add_sample(taught.back(), sample);
+        add_sample(of_teacher.back(), asked);
+    }
+    model.use_adapter(false);
+    for (size_t b = 0; b < taught.size(); b++) {
+        taught[b].soft_targets = model.logits(of_teacher[b]);
+    }
+    model.use_adapter(true);
+    std::vector<Batch> batches = pack(plain, max_tokens);
+    for (Batch& batch : taught) {
+        batches.push_back(std::move(batch));
+    }
+    return batches;
+}
+
 // One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds their tokens to `tokens`, returns the mean loss.
 double accumulate_gradients(Transformer& model, const RowSource& row_source, const TrainConfig& config, int64_t k0,
                             int64_t* tokens) {
@@ -54,7 +89,7 @@ double accumulate_gradients(Transformer& model, const RowSource& row_source, con
         CHECK(labelled > 0, "an update has no labelled token");
         const double weight = samples.front().weight;
         double sum = 0;
-        for (const Batch& batch : pack(samples, config.micro_tokens)) {
+        for (const Batch& batch : batches_of(model, samples, config.micro_tokens)) {
             sum += model.forward_backward(batch, weight / static_cast<double>(labelled));
         }
         loss += weight * sum / static_cast<double>(labelled);
