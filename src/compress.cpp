@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "check.h"
+#include "rng.h"
 
 namespace skintern {
 
@@ -20,25 +21,10 @@ std::vector<double> word_scores(const Bpe& bpe, const std::vector<std::string>& 
                                 const std::vector<int32_t>& ids, const std::vector<real>& losses) {
     std::vector<double> scores(words.size(), 0.0);
     std::vector<int64_t> counts(words.size(), 0);
-    size_t word = 0;
-    int64_t word_end = words.empty() ? 0 : static_cast<int64_t>(words[0].size());
-    // Tokens may say more than the text: SentencePiece puts a blank before it.
-    int64_t byte = 0;
-    for (const std::string& w : words) {
-        byte += static_cast<int64_t>(w.size());
-    }
-    for (const int32_t id : ids) {
-        byte -= static_cast<int64_t>(bpe.token_bytes(id).size());
-    }
-    for (size_t t = 0; t < ids.size(); t++) {
-        // A token belongs to the word in which its last byte stands (its first may be the space before the word).
-        byte += static_cast<int64_t>(bpe.token_bytes(ids[t]).size());
-        while (word + 1 < words.size() && byte > word_end) {
-            word++;
-            word_end += static_cast<int64_t>(words[word].size());
-        }
-        scores[word] += static_cast<double>(losses[t]);
-        counts[word]++;
+    const std::vector<size_t> word = word_of_tokens(bpe, words, ids);
+    for (size_t t = 0; t < word.size(); t++) {
+        scores[word[t]] += static_cast<double>(losses[t]);
+        counts[word[t]]++;
     }
     for (size_t w = 0; w < words.size(); w++) {
         scores[w] /= static_cast<double>(std::max<int64_t>(1, counts[w]));
@@ -46,42 +32,11 @@ std::vector<double> word_scores(const Bpe& bpe, const std::vector<std::string>& 
     return scores;
 }
 
-} // namespace
-
-std::vector<std::string> split_words(const std::string& text) {
-    std::vector<std::string> words;
-    size_t i = 0;
-    while (i < text.size()) {
-        const size_t begin = i;
-        while (i < text.size() && is_space(text[i])) {
-            i++;
-        }
-        while (i < text.size() && !is_space(text[i])) {
-            i++;
-        }
-        words.push_back(text.substr(begin, i - begin));
-    }
-    return words;
-}
-
-RankedText rank_words(const std::string& text, const std::vector<double>& scores) {
-    RankedText ranked;
-    ranked.words = split_words(text);
-    CHECK(scores.size() == ranked.words.size(), "%zu scores for %zu words", scores.size(), ranked.words.size());
-    std::vector<size_t> order(scores.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-    ranked.rank.resize(scores.size());
-    for (size_t r = 0; r < order.size(); r++) {
-        ranked.rank[order[r]] = static_cast<int64_t>(r);
-    }
-    return ranked;
-}
-
-std::vector<RankedText> rank_by_information(Transformer& model, const Bpe& bpe, int32_t bos,
-                                            const std::vector<std::string>& texts) {
+// The mean self-information of each word of each text.
+std::vector<std::vector<double>> information_scores(Transformer& model, const Bpe& bpe, int32_t bos,
+                                                    const std::vector<std::string>& texts) {
     const real unknown = std::log(static_cast<real>(model.config().vocab)); // as if every token were as likely
-    std::vector<RankedText> out;
+    std::vector<std::vector<double>> out;
     size_t next = 0;
     while (next < texts.size()) {
         Batch batch;
@@ -109,24 +64,134 @@ std::vector<RankedText> rank_by_information(Transformer& model, const Bpe& bpe, 
             } else if (!tokens.empty()) {
                 information.insert(information.begin(), unknown); // nothing stands before the first token
             }
-            out.push_back(rank_words(texts[i], word_scores(bpe, split_words(texts[i]), tokens, information)));
+            out.push_back(word_scores(bpe, split_words(texts[i]), tokens, information));
         }
     }
     return out;
 }
 
-std::string shorten(const RankedText& text, double keep) {
-    const double n = static_cast<double>(text.words.size());
-    const int64_t kept = static_cast<int64_t>(std::ceil(std::clamp(keep, 0.0, 1.0) * n - 1e-9));
-    std::string out;
-    for (size_t w = 0; w < text.words.size(); w++) {
-        if (text.rank[w] < kept) {
-            out += text.words[w];
+// Whole sentences, the least informative first: all words of a sentence have the rank of its last place, so that it stays
+// only where there is room for all of it.
+RankedText rank_sentences(const std::string& text, const std::vector<double>& information) {
+    RankedText ranked{split_words(text), std::vector<int64_t>(information.size())};
+    const std::vector<size_t> sentence = sentence_of_words(ranked.words);
+    const size_t n = sentence.empty() ? 0 : sentence.back() + 1;
+    std::vector<double> sum(n);
+    std::vector<int64_t> words(n);
+    for (size_t w = 0; w < sentence.size(); w++) {
+        sum[sentence[w]] += information[w];
+        words[sentence[w]]++;
+    }
+    std::vector<size_t> order(n);
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+        return sum[a] / static_cast<double>(words[a]) > sum[b] / static_cast<double>(words[b]);
+    });
+    std::vector<int64_t> last_place(n);
+    int64_t places = 0;
+    for (const size_t s : order) {
+        places += words[s];
+        last_place[s] = places - 1;
+    }
+    for (size_t w = 0; w < sentence.size(); w++) {
+        ranked.rank[w] = last_place[sentence[w]];
+    }
+    return ranked;
+}
+
+// Scores that do not look at what the words say.
+std::vector<double> head_scores(size_t words) {
+    std::vector<double> scores(words);
+    for (size_t w = 0; w < words; w++) {
+        scores[w] = -static_cast<double>(w);
+    }
+    return scores;
+}
+
+std::vector<double> random_scores(const std::string& text, uint64_t seed) {
+    Rng rng(seed, text); // a text is shortened alike wherever it stands
+    std::vector<double> scores(split_words(text).size());
+    for (double& score : scores) {
+        score = rng.uniform();
+    }
+    return scores;
+}
+
+} // namespace
+
+void check_compressor(const std::string& name) {
+    std::string known;
+    for (const char* compressor : kCompressors) {
+        known += (known.empty() ? "" : ", ") + std::string(compressor);
+    }
+    CHECK(std::find(std::begin(kCompressors), std::end(kCompressors), name) != std::end(kCompressors),
+          "there is no compressor \"%s\"; there are %s", name.c_str(), known.c_str());
+}
+
+std::vector<RankedText> rank_texts(const std::string& compressor, const RankContext& context,
+                                   const std::vector<std::string>& texts, const std::vector<std::string>& questions) {
+    check_compressor(compressor);
+    CHECK(compressor != "probe" || context.probe != nullptr, "the compressor \"probe\" needs a trained probe");
+    std::vector<std::vector<double>> scores;
+    if (compressor == "probe") {
+        scores = keep_probabilities(context.model, context.bpe, context.bos, *context.probe, texts, questions);
+    } else if (compressor == "information" || compressor == "sentences") {
+        scores = information_scores(context.model, context.bpe, context.bos, texts);
+    }
+    std::vector<RankedText> out;
+    for (size_t i = 0; i < texts.size(); i++) {
+        if (compressor == "sentences") {
+            out.push_back(rank_sentences(texts[i], scores[i]));
+        } else if (compressor == "random") {
+            out.push_back(rank_words(texts[i], random_scores(texts[i], context.seed)));
+        } else if (compressor == "head") {
+            out.push_back(rank_words(texts[i], head_scores(split_words(texts[i]).size())));
+        } else {
+            out.push_back(rank_words(texts[i], scores[i]));
         }
     }
+    return out;
+}
+
+std::vector<RankedText> rank_by_information(Transformer& model, const Bpe& bpe, int32_t bos,
+                                            const std::vector<std::string>& texts) {
+    return rank_texts("information", {model, bpe, bos, nullptr, 0}, texts);
+}
+
+RankedText rank_words(const std::string& text, const std::vector<double>& scores) {
+    RankedText ranked;
+    ranked.words = split_words(text);
+    CHECK(scores.size() == ranked.words.size(), "%zu scores for %zu words", scores.size(), ranked.words.size());
+    std::vector<size_t> order(scores.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+    ranked.rank.resize(scores.size());
+    for (size_t r = 0; r < order.size(); r++) {
+        ranked.rank[order[r]] = static_cast<int64_t>(r);
+    }
+    return ranked;
+}
+
+std::vector<bool> kept_words(const RankedText& text, double keep) {
+    const double n = static_cast<double>(text.words.size());
+    const int64_t room = static_cast<int64_t>(std::ceil(std::clamp(keep, 0.0, 1.0) * n - 1e-9));
+    std::vector<bool> kept;
+    for (const int64_t rank : text.rank) {
+        kept.push_back(rank < room);
+    }
+    return kept;
+}
+
+std::string shorten(const RankedText& text, double keep) {
+    const std::vector<bool> kept = kept_words(text, keep);
+    std::string out;
+    for (size_t w = 0; w < text.words.size(); w++) {
+        out += kept[w] ? text.words[w] : "";
+    }
     // The first kept word brings the white space that stood before it.
+    const bool whole = std::find(kept.begin(), kept.end(), false) == kept.end();
     size_t begin = 0;
-    while (kept < static_cast<int64_t>(text.words.size()) && begin < out.size() && is_space(out[begin])) {
+    while (!whole && begin < out.size() && is_space(out[begin])) {
         begin++;
     }
     return out.substr(begin);

@@ -133,6 +133,12 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     return out;
 }
 
+std::vector<real> Transformer::hidden(const Batch& batch) {
+    Pass pass = begin(batch, false);
+    forward(pass);
+    return download(*kernels_, normed_, pass.M * config_.channels);
+}
+
 // ---- backward ----------------------------------------------------------------------------------------------------
 
 double Transformer::forward_backward(const Batch& batch, double scale) {
