@@ -6,6 +6,7 @@
 #include "compare_compressors.h"
 #include "compress.h"
 #include "files.h"
+#include "presets.h"
 #include "progress.h"
 #include "utf8.h"
 
@@ -76,18 +77,23 @@ void run_compress(CompressOptions o) {
 
 void add_compress_command(CLI::App& app) {
     auto o = std::make_shared<CompressOptions>();
+    o->data = preset_by_name("tiny", data_folder()).data;
+    o->data.train = 24; // a probe from all 64 is no better (docs/experiments.md), and generating them takes longest
     CLI::App* sub = app.add_subcommand("compress", "shorten knowledge to a share of its words");
     add_common(sub, o.get());
     sub->add_option("--model", o->model, "a model folder or file; default the base model of this project");
     CLI::Option* text = sub->add_option("--text", o->text);
     sub->add_option("--file", o->file)->excludes(text);
     sub->add_option("--keep", o->keep, "share of the words")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    sub->add_option("--compressor", o->compressor, "probe, information, sentences, random or head")->capture_default_str();
+    sub->add_option("--compressor", o->compressor, "probe, information, sentences, random or head")
+        ->capture_default_str();
     sub->add_option("--probe", o->probe, "a file of --save-probe; default one is trained, in seconds");
     sub->add_option("--save-probe", o->save_probe, "write the probe here");
     sub->add_option("--question", o->question, "the probe reads it before the text");
     sub->add_flag("--table", o->table, "instead: how the compressors compare on generated tasks");
-    sub->add_option("--tasks", o->data.tasks, "generated families; default all")->delimiter(',')->take_all();
+    sub->add_option("--tasks", o->data.tasks, "generated families; default those of the preset tiny")
+        ->delimiter(',')
+        ->take_all();
     sub->add_option("--train", o->data.train, "generated rows a family to learn from")->capture_default_str();
     sub->callback([o] { run_compress(*o); });
 }

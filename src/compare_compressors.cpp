@@ -94,7 +94,8 @@ std::vector<CompressorRow> compare_compressors(const RankContext& context, const
         out.push_back(measure(reads_question ? "probe+question" : "probe",
                               rank_texts("probe", with_probe, sheet.texts, sheet.questions), sheet));
         out.back().accuracy = accuracy(
-            keep_probabilities(context.model, context.bpe, context.bos, probe, sheet.texts, sheet.questions), sheet.labels);
+            keep_probabilities(context.model, context.bpe, context.bos, probe, sheet.texts, sheet.questions),
+            sheet.labels);
     }
     for (const char* name : kCompressors) {
         if (std::string(name) != "probe") {

@@ -4,8 +4,8 @@
 //
 //   key words  of the names and values of the facts that the question needs, the share that is left
 //   labels     of the words that the teacher keeps (keep_labels.h), the share that is left
-//   AUC        the probability that a word to keep is ranked before a word to drop of the same text, ties counting half;
-//              the mean over texts
+//   AUC        the probability that a word to keep is ranked before a word to drop of the same text, ties counting
+//              half; the mean over texts
 //   accuracy   of the words, the share whose label p >= 1/2 tells; probes only
 //
 // "labels" is the teacher itself: no ranking of words keeps more. "probe+question" reads the question before the text.
@@ -31,8 +31,8 @@ struct CompressorRow {
     double key_words[kShareCount] = {}, labels[kShareCount] = {};
 };
 
-// The five compressors, the question-reading probe and the labels, on `rows`; the probes learn from `train`. `context.probe`
-// is not used.
+// The five compressors, the question-reading probe and the labels, on `rows`; the probes learn from `train`.
+// `context.probe` is not used.
 std::vector<CompressorRow> compare_compressors(const RankContext& context, const World& world,
                                                const std::vector<Record>& train, const std::vector<Record>& rows);
 

@@ -70,8 +70,8 @@ std::vector<std::vector<double>> information_scores(Transformer& model, const Bp
     return out;
 }
 
-// Whole sentences, the least informative first: all words of a sentence have the rank of its last place, so that it stays
-// only where there is room for all of it.
+// Whole sentences, the least informative first: all words of a sentence have the rank of its last place, so that it
+// stays only where there is room for all of it.
 RankedText rank_sentences(const std::string& text, const std::vector<double>& information) {
     RankedText ranked{split_words(text), std::vector<int64_t>(information.size())};
     const std::vector<size_t> sentence = sentence_of_words(ranked.words);

@@ -1,12 +1,12 @@
 // compress.h — shortening knowledge to a share of its words, nested from stage to stage.
 //
-// A compressor ranks the words of a text once; a share s keeps the ceil(s n) best in their original order, so what a later
-// stage keeps, the earlier one kept too.
+// A compressor ranks the words of a text once; a share s keeps the ceil(s n) best in their original order, so what a
+// later stage keeps, the earlier one kept too.
 //
-//   probe        the probability that the teacher would keep the word, by a trained classifier (probe.h). The paper uses
-//                LLMLingua-2, which is one, and thresholds at the percentile that the stage asks for: a rank does that
-//   information  the mean self-information -log p(token | text before it), under the base model, of the word's tokens: what
-//                the model could have guessed is dropped first (Selective Context, Li et al. 2023)
+//   probe        the probability that the teacher would keep the word, by a trained classifier (probe.h). The paper
+//                uses LLMLingua-2, which is one, and thresholds at the percentile that the stage asks for: a rank does
+//   information  the mean self-information -log p(token | text before it), under the base model, of the word's
+//                tokens: what the model could have guessed is dropped first (Selective Context, Li et al. 2023)
 //   sentences    whole sentences by the mean self-information of their words; never more than the share, mostly less
 //   random       by lot
 //   head         the beginning of the text

@@ -13,21 +13,22 @@ namespace {
 
 bool is_function_word(const std::string& word) {
     static const std::set<std::string> words = {
-        "a",  "an",   "the",  "of", "is", "are", "was",  "be",  "has",   "have", "do",   "does",  "in",   "on", "at",
-        "to", "from", "for",  "by", "as", "and", "with", "so",  "it",    "its",  "this", "that",  "these", "they",
-        "there", "then", "who", "whoever", "what", "which", "where", "when"};
+        "a",    "an",   "the", "of",  "is",   "are", "was",  "be",   "has",   "have", "do",    "does", "in",
+        "on",   "at",   "to",  "from", "for", "by",  "as",   "and",  "with",  "so",   "it",    "its",  "this",
+        "that", "these", "they", "there", "then", "who", "whoever", "what", "which", "where", "when"};
     return words.contains(bare_word(word));
 }
 
 // A word of a summary, with the fact that its sentence states.
 struct Place {
     std::string word;
-    bool supplementary = false; // of the supplementary knowledge
+    bool supplementary = false;   // of the supplementary knowledge
     const Fact* needed = nullptr; // the needed fact whose sentence it stands in
 };
 
 // Without a leading blank or line break, as the sentence of a fact begins with neither.
-std::string sentence_text(const std::vector<std::string>& words, const std::vector<size_t>& sentences, size_t sentence) {
+std::string sentence_text(const std::vector<std::string>& words, const std::vector<size_t>& sentences,
+                          size_t sentence) {
     std::string text;
     for (size_t w = 0; w < words.size(); w++) {
         text += sentences[w] == sentence ? words[w] : "";

@@ -238,7 +238,8 @@ std::vector<std::vector<double>> keep_probabilities(Transformer& model, const Bp
                                                     const std::vector<std::string>& texts,
                                                     const std::vector<std::string>& questions) {
     const size_t C = static_cast<size_t>(model.config().channels);
-    CHECK(probe.weight.size() == C, "the probe has %zu weights, but the model has %zu channels", probe.weight.size(), C);
+    CHECK(probe.weight.size() == C, "the probe has %zu weights, but the model has %zu channels", probe.weight.size(),
+          C);
     CHECK(may_be_equal(probe.base, fingerprint(model.stored())), "the probe was trained on another base model");
     CHECK(!probe.reads_question || questions.size() == texts.size(),
           "the probe reads a question before each text, but there are %zu questions for %zu texts", questions.size(),

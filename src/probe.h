@@ -3,13 +3,14 @@
 //   x_w = mean of h_t over the tokens t of word w        h: the rows after the model's last norm, (C)
 //   p_w = 1 / (1 + exp(-(weight . x_w + bias)))          the probability that the teacher keeps word w
 //
-// The logit is linear in h, so that of the mean is the mean of the tokens' logits. LLMLingua-2 (arXiv 2403.12968), which
-// the paper uses, is the same classifier over a trained bidirectional encoder; here the model is frozen, and a row knows
-// only what stands before it. So a probe may read the question before the text: which facts are needed is not in the text.
+// The logit is linear in h, so that of the mean is the mean of the tokens' logits. LLMLingua-2 (arXiv 2403.12968),
+// which the paper uses, is the same classifier over a trained bidirectional encoder; here the model is frozen, and a
+// row knows only what stands before it. So a probe may read the question before the text: which facts are needed is
+// not in the text.
 //
-// Training is logistic regression: the mean cross-entropy over all words plus kL2/2 |weight|^2, on features of mean 0 and
-// variance 1 (folded into weight and bias at the end), by Newton's method from zero. No random numbers. Cost: one pass of
-// the model over the texts, then O(words C^2) an iteration, of which there are about eight.
+// Training is logistic regression: the mean cross-entropy over all words plus kL2/2 |weight|^2, on features of mean 0
+// and variance 1 (folded into weight and bias at the end), by Newton's method from zero. No random numbers. Cost: one
+// pass of the model over the texts, then O(words C^2) an iteration, of which it takes few.
 #pragma once
 
 #include <string>
