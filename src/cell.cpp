@@ -252,9 +252,10 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
         model.use_adapter(false);
         Probe probe;
         if (arm.compressor == "probe") {
-            probe = train_word_probe(model, shared.bpe, shared.bos, shared.splits.at("train"), shared.world);
+            const std::vector<LabelledText> labelled = label_summaries(shared.splits.at("train"), shared.world);
+            probe = train_probe(model, shared.bpe, shared.bos, labelled, false);
         }
-        ranked = rank_texts(arm.compressor, {&model, &shared.bpe, shared.bos, &probe, seed},
+        ranked = rank_texts(arm.compressor, {model, shared.bpe, shared.bos, &probe, seed},
                             texts_to_shorten(method, rows, shared.templates));
         model.use_adapter(true);
     }

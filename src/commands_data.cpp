@@ -1,4 +1,4 @@
-// commands_data.cpp — data, tokenizer, tokenize, compress, inspect.
+// commands_data.cpp — data, tokenizer, tokenize, inspect.
 #include <cstdio>
 #include <filesystem>
 #include <sstream>
@@ -7,9 +7,6 @@
 #include "chat.h"
 #include "check.h"
 #include "commands.h"
-#include "progress.h"
-#include "compress.h"
-#include "checkpoint.h"
 #include "config.h"
 #include "files.h"
 #include "inspect.h"
@@ -202,45 +199,6 @@ void add_tokenize(CLI::App& app) {
     });
 }
 
-void add_compress(CLI::App& app) {
-    struct Options : Common {
-        std::string text, file, model = data_folder() + "/base", compressor = "probe", probe;
-        double keep = 0.5;
-    };
-    auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("compress", "a text shortened to a share of its words");
-    add_common(sub, o.get());
-    CLI::Option* text = sub->add_option("--text", o->text);
-    sub->add_option("--file", o->file)->excludes(text);
-    sub->add_option("--keep", o->keep, "share of the words")->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    sub->add_option("--compressor", o->compressor, "information, probe, sentences, head or random")->capture_default_str();
-    sub->add_option("--model", o->model)->capture_default_str();
-    sub->add_option("--probe", o->probe, "file of a probe; one that is not there is trained on generated tasks and written");
-    sub->callback([o] {
-        const auto kernels = open_kernels(*o);
-        LoraConfig no_adapter;
-        no_adapter.r = 0;
-        const auto model = load_model(*kernels, o->model, Train::nothing, no_adapter);
-        const Bpe bpe = Bpe::load(o->model);
-        Probe probe;
-        if (o->compressor == "probe" && !o->probe.empty() && file_exists(o->probe)) {
-            probe = read_probe(o->probe);
-        } else if (o->compressor == "probe") {
-            DataConfig data;
-            const World world(data.seed);
-            probe = train_word_probe(*model, bpe, bpe.bos(), make_splits(data, world).at("train"), world);
-            say("the probe was trained on generated tasks just now" +
-                (o->probe.empty() ? std::string("; --probe FILE keeps it") : ", " + o->probe + " keeps it"));
-            if (!o->probe.empty()) {
-                write_probe(o->probe, probe);
-            }
-        }
-        const std::string whole = replace_invalid_utf8(o->file.empty() ? o->text : read_file(o->file));
-        const Ranker ranker = {model.get(), &bpe, bpe.bos(), &probe, o->seed};
-        std::printf("%s\n", shorten(rank_texts(o->compressor, ranker, {whole})[0], o->keep).c_str());
-    });
-}
-
 void add_inspect(CLI::App& app) {
     struct Options : Common {
         std::string path;
@@ -258,7 +216,6 @@ void add_data_commands(CLI::App& app) {
     add_data(app);
     add_tokenizer(app);
     add_tokenize(app);
-    add_compress(app);
     add_inspect(app);
 }
 

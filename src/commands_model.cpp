@@ -141,8 +141,8 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     std::vector<RankedText> ranked;
     if (method.curriculum()) {
         model.use_adapter(false);
-        ranked = rank_texts("information", {&model, &bpe, settings.bos, nullptr, o.seed},
-                            texts_to_shorten(method, records, settings.templates));
+        ranked = rank_by_information(model, bpe, settings.bos,
+                                     texts_to_shorten(method, records, settings.templates));
         model.use_adapter(true);
     }
     std::vector<std::vector<Row>> stages;

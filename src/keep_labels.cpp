@@ -1,61 +1,95 @@
-// keep_labels.cpp — see keep_labels.h for the rule.
+// keep_labels.cpp — see keep_labels.h.
 #include "keep_labels.h"
 
 #include <algorithm>
 #include <set>
 
-#include "compress.h"
+#include "check.h"
+#include "words.h"
 
 namespace skintern {
 
 namespace {
 
 bool is_function_word(const std::string& word) {
-    static const std::set<std::string> kWords = {
-        "a",    "an",   "and",  "are",   "as",   "at",   "be",    "but",  "by",   "each", "for",  "from", "has",  "have",
-        "if",   "in",   "into", "is",    "it",   "its",  "of",    "on",   "one",  "or",   "so",   "than", "that", "the",
-        "them", "then", "they", "there", "this", "those", "to",   "until", "was", "what", "when", "where", "which", "who",
-        "whose", "will", "with", "you"};
-    std::string lower;
-    for (const char c : word) {
-        if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80) {
-            lower += c;
-        } else if (c >= 'A' && c <= 'Z') {
-            lower += static_cast<char>(c - 'A' + 'a');
-        }
-    }
-    return kWords.contains(lower);
+    static const std::set<std::string> words = {
+        "a",    "an",   "the", "of",  "is",   "are", "was",  "be",   "has",   "have", "do",    "does", "in",
+        "on",   "at",   "to",  "from", "for", "by",  "as",   "and",  "with",  "so",   "it",    "its",  "this",
+        "that", "these", "they", "there", "then", "who", "whoever", "what", "which", "where", "when"};
+    return words.contains(bare_word(word));
 }
 
-// Where the sentences of the facts that the question needs stand in the text: [begin, end) each.
-std::vector<std::pair<size_t, size_t>> needed_sentences(const std::string& text, const Record& record,
-                                                        const World& world) {
-    std::vector<std::pair<size_t, size_t>> places;
-    for (const std::string& id : record.facts_needed) {
-        const std::string& sentence = world.fact(id).sentence;
-        for (size_t at = text.find(sentence); at != std::string::npos; at = text.find(sentence, at + 1)) {
-            places.emplace_back(at, at + sentence.size());
-        }
+// A word of a summary, with the fact that its sentence states.
+struct Place {
+    std::string word;
+    bool supplementary = false;   // of the supplementary knowledge
+    const Fact* needed = nullptr; // the needed fact whose sentence it stands in
+};
+
+// Without a leading blank or line break, as the sentence of a fact begins with neither.
+std::string sentence_text(const std::vector<std::string>& words, const std::vector<size_t>& sentences,
+                          size_t sentence) {
+    std::string text;
+    for (size_t w = 0; w < words.size(); w++) {
+        text += sentences[w] == sentence ? words[w] : "";
     }
-    return places;
+    return text.substr(std::min(text.find_first_not_of(" \n"), text.size()));
+}
+
+std::vector<Place> places(const Record& record, const World& world) {
+    CHECK(record.summary == record.learning_summary + "\n" + record.supplementary_knowledge,
+          "record \"%s\": its summary is not its learning summary, a newline and its supplementary knowledge",
+          record.id.c_str());
+    const std::vector<std::string> words = split_words(record.summary);
+    const std::vector<size_t> sentences = sentence_of_words(words);
+    const size_t learning = split_words(record.learning_summary).size();
+    std::vector<Place> out;
+    for (size_t w = 0; w < words.size(); w++) {
+        Place place{words[w], w >= learning, nullptr};
+        const std::string sentence = sentence_text(words, sentences, sentences[w]);
+        for (const std::string& id : record.facts_needed) {
+            const Fact& fact = world.fact(id);
+            if (place.supplementary && fact.sentence == sentence) {
+                place.needed = &fact;
+            }
+        }
+        out.push_back(place);
+    }
+    return out;
 }
 
 } // namespace
 
 std::vector<bool> keep_labels(const Record& record, const World& world) {
-    const std::vector<std::pair<size_t, size_t>> needed = needed_sentences(record.summary, record, world);
-    std::vector<bool> labels;
-    size_t end = 0;
-    for (const std::string& word : split_words(record.summary)) {
-        end += word.size(); // behind the last byte of the word
-        const bool in_learning = end <= record.learning_summary.size();
-        const bool in_needed = record.facts_needed.empty() ||
-                               std::any_of(needed.begin(), needed.end(), [&](const std::pair<size_t, size_t>& place) {
-                                   return place.first < end && end <= place.second;
-                               });
-        labels.push_back((in_learning || in_needed) && !is_function_word(word));
+    std::vector<bool> keep;
+    for (const Place& place : places(record, world)) {
+        const bool of_use = !place.supplementary || record.facts_needed.empty() || place.needed != nullptr;
+        keep.push_back(of_use && !is_function_word(place.word));
     }
-    return labels;
+    return keep;
+}
+
+std::vector<LabelledText> label_summaries(const std::vector<Record>& records, const World& world) {
+    std::vector<LabelledText> out;
+    for (const Record& record : records) {
+        out.push_back({record.instruction, record.summary, keep_labels(record, world)});
+    }
+    return out;
+}
+
+std::vector<bool> key_words(const Record& record, const World& world) {
+    std::vector<bool> keys;
+    for (const Place& place : places(record, world)) {
+        bool is_key = false;
+        if (place.needed != nullptr) {
+            const std::string word = bare_word(place.word);
+            for (const std::string& key : {place.needed->from, place.needed->to, place.needed->value()}) {
+                is_key |= !key.empty() && (word == bare_word(key) || word == bare_word(key + "s"));
+            }
+        }
+        keys.push_back(is_key);
+    }
+    return keys;
 }
 
 } // namespace skintern

@@ -1,22 +1,40 @@
-// keep_labels.h — what the teacher would keep of a summary: the labels from which the compressor's probe learns.
+// keep_labels.h — which words of a summary the teacher would keep: what a trained compressor learns from.
 //
-// In LLMLingua-2 (Pan et al. 2024) a large model shortens texts, and what it kept are the labels. Here the teacher made the
-// question and knows what it needs. A word of the summary is kept when it is a content word (not in a list of function words:
-// the, of, is, ...) and stands in
+// The rule, for a record of a generated task. A word is kept when it carries what the answer needs:
 //
-//   the learning summary, or
-//   a sentence of the supplementary knowledge that the question needs: one about a fact that it needs, or, where the
-//   question needs no fact of the world, any sentence: the families of BIG-Bench Hard supply what their question needs.
+//   learning summary         its content words
+//   supplementary knowledge  the content words of the facts that this question needs, nothing of the other facts.
+//                            Where a task needs no facts of the invented world, all of this text was written for this
+//                            very question: its content words
+//
+// Content words are all but the function words (articles, forms of be and have, prepositions, pronouns, and): names,
+// numbers, words for relations, verbs, and what turns a sentence around (not, no, or, if). The rule sees words and not
+// their sense: the letter "a" in "a is 1" counts as an article.
+//
+// LLMLingua-2 (arXiv 2403.12968) has such labels from GPT-4; here they are exact, as the teacher knows the facts.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "task.h"
 #include "teacher.h"
 
 namespace skintern {
 
-// One a word of split_words(record.summary).
+struct LabelledText {
+    std::string question;
+    std::string text;
+    std::vector<bool> keep; // (words of the text)
+};
+
+// The label of each word of the record's summary.
 std::vector<bool> keep_labels(const Record& record, const World& world);
+
+// The summaries of the records with their questions and labels.
+std::vector<LabelledText> label_summaries(const std::vector<Record>& records, const World& world);
+
+// Which words of the record's summary are the names and the value of a fact that its question needs.
+std::vector<bool> key_words(const Record& record, const World& world);
 
 } // namespace skintern

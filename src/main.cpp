@@ -202,6 +202,7 @@ int main(int argc, char** argv) {
         add_model_commands(app);
         add_bench_commands(app);
         add_merge_command(app);
+        add_compress_command(app);
         add_eval_commands(app);
         add_report(app);
         std::reverse(args.begin(), args.end()); // CLI11 takes them from the back

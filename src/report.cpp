@@ -113,12 +113,14 @@ void print_against(const Results& results, FILE* out) {
     if (results.against.size() < 2) {
         return;
     }
-    std::fprintf(out, "\nAgainst %s, points [95 %% interval over tasks] p after Holm's correction\n", kBaseline);
+    std::fprintf(out, "\nAgainst %s, points [95 %% interval over tasks] p after Holm's correction\n"
+                      "(p -: fewer than %zu tasks, the interval is over questions)\n", kBaseline, kFewestTasks);
     TextTable table;
     table.add({"arm", "in domain", "out of domain", "covered facts", "uncovered facts"});
     const auto cell = [](const Difference& tested) {
         const Estimate& d = tested.estimate;
-        return d.known() ? format("%s [%+3.0f, %+3.0f] %.2f", signed_points(d.mean).c_str(), 100 * d.lo, 100 * d.hi, tested.p)
+        return d.known() ? format("%s [%+3.0f, %+3.0f] %s", signed_points(d.mean).c_str(), 100 * d.lo, 100 * d.hi,
+                                  tested.p < 0 ? "   -" : format("%.2f", tested.p).c_str())
                          : std::string(kUnknown);
     };
     for (const Against& arm : results.against) {

@@ -180,8 +180,9 @@ std::string against_table(const Results& results) {
         return "";
     }
     const auto tested = [](const Difference& t) {
-        return mean_cell(t.estimate, format("%s [%+.0f, %+.0f]<br>p %.2f", signed_points(t.estimate.mean).c_str(),
-                                              100 * t.estimate.lo, 100 * t.estimate.hi, t.p));
+        return mean_cell(t.estimate, format("%s [%+.0f, %+.0f]<br>", signed_points(t.estimate.mean).c_str(),
+                                            100 * t.estimate.lo, 100 * t.estimate.hi) +
+                                         (t.p < 0 ? "not tested" : format("p %.2f", t.p)));
     };
     std::string out = "<div class=\"wide\"><table><thead><tr><th>Against " + escape(title_of(kBaseline)) +
                       "</th><th>In domain</th><th>Out of domain</th><th>Covered facts</th><th>Uncovered facts</th></tr></thead>\n";
@@ -190,7 +191,8 @@ std::string against_table(const Results& results) {
                tested(arm.covered) + tested(arm.uncovered) + "</tr>\n";
     }
     return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws whole tasks; "
-                 "p is two-sided, after Holm's correction for all arms of the column.</p>\n";
+                 "p is two-sided, after Holm's correction for all arms of the column; with fewer than six tasks the interval is over questions and nothing is "
+                 "tested.</p>\n";
 }
 
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.

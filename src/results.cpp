@@ -323,6 +323,8 @@ Json training_json(const Results& results, Json& meter) {
     return curve;
 }
 
+bool is_tested(const Difference& difference) { return difference.estimate.known() && difference.p >= 0; }
+
 // Every other arm against the baseline.
 std::vector<Against> compare_all(const RunLog& run) {
     std::vector<Against> all;
@@ -336,22 +338,25 @@ std::vector<Against> compare_all(const RunLog& run) {
         if (name != kBaseline) {
             all.push_back({name, {}, {}, {}, {}});
             for (size_t c = 0; c < std::size(kColumns); c++) {
-                all.back().*kColumns[c] = bootstrap_difference_by_task(table_of(run.logs.at(name), kKeeps[c], right),
-                                                               table_of(run.logs.at(kBaseline), kKeeps[c], right));
+                const ScoreTable ours = table_of(run.logs.at(name), kKeeps[c], right);
+                const ScoreTable theirs = table_of(run.logs.at(kBaseline), kKeeps[c], right);
+                const bool few = std::set<std::string>(ours.groups.begin(), ours.groups.end()).size() < kFewestTasks;
+                all.back().*kColumns[c] = few ? Difference{bootstrap_difference(ours, theirs), kUntested}
+                                              : bootstrap_difference_by_task(ours, theirs);
             }
         }
     }
     for (Difference Against::*column : kColumns) {
         std::vector<double> p;
         for (const Against& arm : all) {
-            if ((arm.*column).estimate.known()) {
+            if (is_tested(arm.*column)) {
                 p.push_back((arm.*column).p);
             }
         }
         const std::vector<double> adjusted = holm(p);
         size_t next = 0;
         for (Against& arm : all) {
-            if ((arm.*column).estimate.known()) {
+            if (is_tested(arm.*column)) {
                 (arm.*column).p = adjusted[next++];
             }
         }
@@ -412,7 +417,7 @@ std::string results_to_json(const RunLog& run, const Results& results) {
         Json out = difference_json(test.estimate, {});
         if (out.is_object()) {
             out.erase("by_seed");
-            out["p_holm"] = test.p;
+            out["p_holm"] = is_tested(test) ? Json(test.p) : Json();
         }
         return out;
     };

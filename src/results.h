@@ -55,8 +55,11 @@ struct Comparison {
     std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
 };
 
-// An arm minus the baseline, paired by question, with the interval over tasks; p after Holm's correction for all arms that
-// are compared in the same column.
+// An arm minus the baseline, paired by question, with the interval over tasks and p after Holm's correction for all arms of the
+// column. With fewer than kFewestTasks tasks an interval over them would promise too much (statistics.h): it is then that over
+// questions, and p is kUntested.
+inline constexpr size_t kFewestTasks = 6;
+inline constexpr double kUntested = -1;
 struct Against {
     std::string name;
     Difference in_domain, out_of_domain, covered, uncovered;

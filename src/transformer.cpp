@@ -150,7 +150,7 @@ std::vector<real> Transformer::logits(const Batch& batch) {
     return out;
 }
 
-std::vector<real> Transformer::states(const Batch& batch) {
+std::vector<real> Transformer::hidden(const Batch& batch) {
     Pass pass = begin(batch, false);
     forward(pass);
     return download(*kernels_, normed_, pass.M * config_.channels);

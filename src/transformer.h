@@ -85,9 +85,8 @@ public:
     std::vector<real> losses(const Batch& batch);
     // Logits of the scored rows, (M,V), on the host.
     std::vector<real> logits(const Batch& batch);
-
-    // Hidden states of the scored rows behind the last norm, (M,C).
-    std::vector<real> states(const Batch& batch);
+    // The scored rows after the last norm, (M,C), on the host: what the output layer reads.
+    std::vector<real> hidden(const Batch& batch);
 
     // ---- generation over a key/value cache -----------------------------------------------------------------------
     // Of F32 or of BF16: keys and values are then rounded when they are written, and the cache is half as large.

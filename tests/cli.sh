@@ -51,6 +51,12 @@ expect 1 "/proc/nowhere" "an output folder that cannot be made is named" "$skint
 expect 1 "missing: is no model" "a missing model is named" "$skintern" flops --model missing --prompt-tokens 4
 expect 0 "LlamaForCausalLM" "inspect tells the model of a folder" "$skintern" inspect data/base
 expect 1 "LICENSE: header length" "inspect refuses a file that is no model" "$skintern" inspect LICENSE
+expect 0 "one two" "compress prints the words that are kept" \
+    "$skintern" compress --text "one two three four" --keep 0.5 --compressor head
+expect 0 "no --probe: one is trained" "compress says that it trains a probe" \
+    "$skintern" compress --text "one two three four" --tasks world_facts --train 8
+expect 1 "there is no compressor \"magic\"" "an unknown compressor is named" "$skintern" compress --text a --compressor magic
+expect 1 "--text or --file" "compress without a text is refused" "$skintern" compress
 expect 2 "path" "inspect without a path is a usage error" "$skintern" inspect
 expect 1 "examples leave none" "more examples than rows is refused" \
     "$skintern" reproduce --tasks navigate,world_facts --train 4 --validation 1 --test 1 --out "$work/shots" \

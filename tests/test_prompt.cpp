@@ -444,13 +444,13 @@ TEST_CASE("self-information drops what the model could have guessed", "[compress
     LoraConfig none;
     none.r = 0;
     Transformer model(*kernels, config, Train::nothing, none);
-    const std::vector<RankedText> ranked = rank_texts("information", {&model, &bpe, -1, nullptr, 1}, {"one two three four", "", "x"});
+    const std::vector<RankedText> ranked = rank_by_information(model, bpe, -1, {"one two three four", "", "x"});
     REQUIRE(ranked.size() == 3);
     REQUIRE(ranked[0].words.size() == 4);
     REQUIRE(shorten(ranked[0], 0.5).size() > 0);
     REQUIRE(ranked[1].words.empty());
     // With BOS nothing changes but that the first token is predicted from it.
-    REQUIRE(rank_texts("information", {&model, &bpe, 3, nullptr, 1}, {"one two three four"})[0].words == ranked[0].words);
+    REQUIRE(rank_by_information(model, bpe, 3, {"one two three four"})[0].words == ranked[0].words);
 }
 
 TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {

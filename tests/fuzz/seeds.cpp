@@ -11,6 +11,7 @@
 #include "lora_config.h"
 #include "model_file.h"
 #include "npy.h"
+#include "probe.h"
 #include "safetensors.h"
 #include "task.h"
 
@@ -72,6 +73,7 @@ void write_all(const std::string& folder) {
         write_model_config(place("config", std::string(arch) + "-scaled"), config);
     }
     write_lora_config(place("adapter_config", "lora"), LoraConfig(), "base");
+    save_probe(place("probe", "two"), Probe{true, {0.5, -1}, 2, {"0123456789abcdef", ""}});
 
     const std::string text = "The cat costs 12 coins, not 7.\n";
     BpeTrainConfig bpe;
