@@ -214,26 +214,32 @@ std::vector<Cell> cells_of(const ReproduceConfig& config) {
 Json finished_cell(const std::string& folder) {
     const Json cell =
         file_exists(folder + "/cell.json") ? Json::parse(read_file(folder + "/cell.json"), nullptr, false) : Json();
-    return cell.is_object() && cell.contains("seconds") ? cell : Json();
+    return cell.is_object() && cell.contains("seconds") && cell["seconds"].is_number() ? cell : Json();
 }
 
 // cell.json: settings, seed, version of the code, how often it was begun; when it is finished also how long it took.
 class CellFile {
 public:
-    CellFile(const Cell& cell) : path_(cell.folder + "/cell.json") {
+    explicit CellFile(const Cell& cell) : path_(cell.folder + "/cell.json") {
         const Json settings = arm_json(cell.arm);
-        int64_t begun = 1;
-        if (file_exists(path_)) {
-            const Json before = Json::parse(read_file(path_), nullptr, false);
-            CHECK(before.is_object() && before.contains("arm"), "%s: damaged; without this folder the cell is made again",
-                  path_.c_str());
-            CHECK(before["arm"] == settings,
-                  "%s: the cell was made with other settings (%s, not %s); choose another name or --out", path_.c_str(),
-                  before["arm"].dump().c_str(), settings.dump().c_str());
-            begun += before.value("begun", int64_t{0});
-        }
+        const Json before = read(cell);
+        const int64_t begun = before.is_null() ? 1 : 1 + before.value("begun", int64_t{0});
         json_ = {{"arm", settings}, {"seed", cell.seed}, {"version", code_version()}, {"begun", begun}};
         write_file(path_, json_.dump(2) + "\n");
+    }
+    // What the file says, or null where there is none. Throws Error when the cell was made with other settings than its arm has
+    // now.
+    static Json read(const Cell& cell) {
+        const std::string path = cell.folder + "/cell.json";
+        if (!file_exists(path)) {
+            return Json();
+        }
+        const Json json = Json::parse(read_file(path), nullptr, false);
+        CHECK(json.is_object() && json.contains("arm"), "%s: damaged; without its folder the cell is made again", path.c_str());
+        const Json settings = arm_json(cell.arm);
+        CHECK(json["arm"] == settings, "%s: the cell was made with other settings (%s, not %s); choose another name or --out",
+              path.c_str(), json["arm"].dump().c_str(), settings.dump().c_str());
+        return json;
     }
     void finish(double seconds) { add("seconds", seconds); }
     void fail(const std::string& reason) { add("failed", reason); }
@@ -352,6 +358,9 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
         say(config.notice);
     }
     const Shared shared = prepare(kernels, config);
+    for (const Cell& cell : cells) { // before anything is trained
+        CellFile::read(cell);
+    }
     const Outcome outcome = run_cells(shared, cells);
     CHECK(outcome.failed.empty(), "%zu of %zu cells failed, the first: %s", outcome.failed.size(), cells.size(),
           outcome.failed.begin()->second.c_str());
