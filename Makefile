@@ -107,7 +107,7 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench memory rivals asan fuzz format clean help smollm2
+.PHONY: all deps test bench sceptic memory rivals asan fuzz format clean help smollm2
 all: skintern
 
 skintern: $(BUILD)/skintern
@@ -166,6 +166,10 @@ bench: skintern $(BUILD)/bench
 	@$(BUILD)/bench
 	@./skintern bench train
 	@./skintern bench decode
+
+# Every control of the method on the smallest setting, and a line of verdict for each claim.
+sceptic: skintern
+	@./skintern reproduce --config data/experiments/sceptic.toml
 
 # Peak memory of a LoRA step on models of 7B and 1.1B parameters with random weights: minutes, and 14 GB of disk.
 memory: skintern $(BUILD)/tests/make_random_model
@@ -237,6 +241,7 @@ help:
 	@echo "make test     builds and runs every test"
 	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
+	@echo "make sceptic  the controls of the method on the smallest setting, and a verdict a claim (20 minutes with AMX)"
 	@echo "make memory   peak memory of fine-tuning a 7B and a 1.1B model of random weights (minutes, 14 GB of disk)"
 	@echo "make rivals   the same work by OpenBLAS, PyTorch, PEFT, transformers and llama.cpp from PyPI, in turns (an hour)"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"

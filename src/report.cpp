@@ -129,6 +129,19 @@ void print_against(const Results& results, FILE* out) {
     table.print(out);
 }
 
+void print_claims(const Results& results, FILE* out) {
+    if (results.claims.size() <= 2) { // the two that every run ends with
+        return;
+    }
+    std::fprintf(out, "\nClaims (intervals over tasks, with fewer than %zu over questions; not corrected for their number)\n",
+                 kFewestTasks);
+    TextTable table;
+    for (const Claim& claim : results.claims) {
+        table.add({claim.text + "?  " + claim_verdict(claim.difference)});
+    }
+    table.print(out);
+}
+
 void print_splits(const Results& results, FILE* out) {
     std::fprintf(out, "\nBy split: test is in domain, the others are out of domain\n");
     TextTable table;
@@ -181,6 +194,7 @@ void print_table(const std::string& run_dir, FILE* out) {
     print_facts_and_skills(results, out);
     print_splits(results, out);
     print_against(results, out);
+    print_claims(results, out);
     std::fprintf(out, "\n%s\n%s\n", verdict_line("in domain", results.comparison.in_domain).c_str(),
                  verdict_line("out of domain", results.comparison.out_of_domain).c_str());
     std::fprintf(out, "(%zu training seed%s; intervals are over questions, not over training runs)\n",

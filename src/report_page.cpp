@@ -195,6 +195,14 @@ std::string against_table(const Results& results) {
                  "tested.</p>\n";
 }
 
+std::string claims_list(const Results& results) {
+    std::string out;
+    for (const Claim& claim : results.claims) {
+        out += "<li>" + escape(claim.text) + "? " + escape(claim_verdict(claim.difference)) + "</li>\n";
+    }
+    return out.empty() ? "" : "<ul class=\"note\">" + out + "</ul>\n";
+}
+
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.
 std::string heat_cell(const Estimate& e) {
     if (!e.known()) {
@@ -402,7 +410,7 @@ std::string report_page(const RunLog& run, const Results& results) {
         "<meta name=\"color-scheme\" content=\"light dark\">\n<title>skintern: report of a run</title>\n"
         "<style>" +
         svg::style() + kStyle + "</style></head>\n<body><main>\n";
-    out += header(run, results) + main_table(run, results) + against_table(results);
+    out += header(run, results) + main_table(run, results) + against_table(results) + claims_list(results);
     out += figure_section(accuracy_figure(run, results), "wide");
     out += figure_section(cost_figure(run, results), "pair");
     out += figure_section(curve_figure(results), "wide");

@@ -323,6 +323,45 @@ Json training_json(const Results& results, Json& meter) {
     return curve;
 }
 
+bool has_few_tasks(const ScoreTable& table) {
+    return std::set<std::string>(table.groups.begin(), table.groups.end()).size() < kFewestTasks;
+}
+
+// The arms' names are those of the experiments in data/experiments/.
+std::vector<Claim> check_claims(const RunLog& run) {
+    struct Asked {
+        const char* text;
+        const char* better;
+        const char* worse;
+        bool (*rows)(const AnswerRow&);
+    };
+    const Asked asked[] = {
+        {"SKIntern is better than Std-CoT in domain", "skintern", "std-cot", in_domain},
+        {"SKIntern is better than Std-CoT out of domain", "skintern", "std-cot", out_of_domain},
+        {"SKIntern has internalized facts that no response states", "skintern", "std-cot", uncovered},
+        {"so has SKIntern with own responses", "skintern-own", "std-cot", uncovered},
+        {"it matters what the knowledge says (not a placebo's)", "skintern", "placebo", in_domain},
+        {"it matters that it is text (not its words shuffled)", "skintern", "shuffled-words", in_domain},
+        {"gradual withdrawal is better than one jump", "skintern", "step", in_domain},
+        {"the order of the steps matters (not reversed)", "skintern", "reversed", in_domain},
+        {"examples help", "skintern", "no-examples", in_domain},
+        {"keeping the knowledge is better still", "kept", "skintern", in_domain},
+        {"SKIntern stands 30 % wrong rationales better than Std-CoT", "wrong-30-skintern", "wrong-30-std-cot", in_domain},
+        {"and 50 %", "wrong-50-skintern", "wrong-50-std-cot", in_domain},
+    };
+    std::vector<Claim> claims;
+    for (const Asked& claim : asked) {
+        const auto better = run.logs.find(claim.better), worse = run.logs.find(claim.worse);
+        if (better != run.logs.end() && worse != run.logs.end()) {
+            const ScoreTable ours = table_of(better->second, claim.rows, right);
+            const ScoreTable theirs = table_of(worse->second, claim.rows, right);
+            claims.push_back({claim.text, has_few_tasks(ours) ? bootstrap_difference(ours, theirs)
+                                                              : bootstrap_difference_by_task(ours, theirs).estimate});
+        }
+    }
+    return claims;
+}
+
 bool is_tested(const Difference& difference) { return difference.estimate.known() && difference.p >= 0; }
 
 // Every other arm against the baseline.
@@ -340,8 +379,7 @@ std::vector<Against> compare_all(const RunLog& run) {
             for (size_t c = 0; c < std::size(kColumns); c++) {
                 const ScoreTable ours = table_of(run.logs.at(name), kKeeps[c], right);
                 const ScoreTable theirs = table_of(run.logs.at(kBaseline), kKeeps[c], right);
-                const bool few = std::set<std::string>(ours.groups.begin(), ours.groups.end()).size() < kFewestTasks;
-                all.back().*kColumns[c] = few ? Difference{bootstrap_difference(ours, theirs), kUntested}
+                all.back().*kColumns[c] = has_few_tasks(ours) ? Difference{bootstrap_difference(ours, theirs), kUntested}
                                               : bootstrap_difference_by_task(ours, theirs);
             }
         }
@@ -391,6 +429,7 @@ Results compute_results(const RunLog& run) {
         comparison.in_domain = compare(in_domain, comparison.in_domain_by_seed);
         comparison.out_of_domain = compare(out_of_domain, comparison.out_of_domain_by_seed);
     }
+    results.claims = check_claims(run);
     results.against = compare_all(run);
     return results;
 }
@@ -412,6 +451,10 @@ std::string results_to_json(const RunLog& run, const Results& results) {
         {"with", kBaseline},
         {"id", difference_json(comparison.in_domain, comparison.in_domain_by_seed)},
         {"ood", difference_json(comparison.out_of_domain, comparison.out_of_domain_by_seed)}};
+    json["claims"] = Json::array();
+    for (const Claim& claim : results.claims) {
+        json["claims"].push_back({{"claim", claim.text}, {"verdict", claim_verdict(claim.difference)}});
+    }
     json["against"] = Json::array();
     const auto tested = [](const Difference& test) {
         Json out = difference_json(test.estimate, {});
@@ -443,6 +486,15 @@ std::string verdict_line(const char* where, const Estimate& difference) {
     return begin + format("%s points, 95 %% [%s, %s]: %s", signed_points(difference.mean).c_str(),
                           signed_points(difference.lo).c_str(), signed_points(difference.hi).c_str(),
                           verdict);
+}
+
+std::string claim_verdict(const Estimate& difference) {
+    if (!difference.known()) {
+        return "not measured";
+    }
+    const char* verdict = !is_distinguishable(difference) ? "cannot tell" : difference.mean > 0 ? "holds" : "the other way round";
+    return format("%s: %s points, 95 %% [%s, %s]", verdict, signed_points(difference.mean).c_str(),
+                  signed_points(difference.lo).c_str(), signed_points(difference.hi).c_str());
 }
 
 std::string signed_points(double difference) {

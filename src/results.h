@@ -65,12 +65,19 @@ struct Against {
     Difference in_domain, out_of_domain, covered, uncovered;
 };
 
+// What is claimed of SKIntern, or what a sceptic asks of it, as the difference of two arms.
+struct Claim {
+    std::string text; // "SKIntern is better than Std-CoT in domain"
+    Estimate difference;
+};
+
 struct Results {
     std::vector<MethodResult> methods; // in the order of run.json
     std::vector<CurvePoint> curve;     // of skintern, by stage
     std::map<std::string, std::vector<MeterPoint>>
         meter; // method -> points by step; methods without a meter left out
     Comparison comparison;
+    std::vector<Claim> claims;    // of which both arms are there
     std::vector<Against> against; // of every other arm with Std-CoT, when that is there
 };
 
@@ -85,6 +92,9 @@ std::string results_to_json(const RunLog& run, const Results& results);
 
 // "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable".
 std::string verdict_line(const char* where, const Estimate& difference);
+
+// "holds: +9.2 points, 95 % [+2.0, +16.4]", "the other way round: ...", "cannot tell: ...".
+std::string claim_verdict(const Estimate& difference);
 
 // A difference of shares in points, "+1.2"; nothing is "-0.0".
 std::string signed_points(double difference);

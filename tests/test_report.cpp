@@ -215,7 +215,7 @@ TEST_CASE("keys stand in a fixed order and methods as in run.json", "[report]") 
     for (const auto& [key, value] : results["methods"][0].items()) {
         method_keys.push_back(key);
     }
-    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "against"});
+    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "claims", "against"});
     REQUIRE(names == std::vector<std::string>{"base", "std-cot", "skintern"});
     REQUIRE(method_keys == std::vector<std::string>{"name", "id_accuracy", "ood_accuracy",
                                                     "id_accuracy_macro", "ood_accuracy_macro", "by_task",
