@@ -20,8 +20,9 @@ pip="$folder/bin/python -m pip install --quiet"
 {
     $pip ${SKINTERN_TORCH_INDEX:+--index-url "$SKINTERN_TORCH_INDEX"} torch || missing "pip cannot install torch"
     $pip numpy safetensors tokenizers transformers peft gguf || missing "pip cannot install transformers, peft and gguf"
-    # See tile_config.h: without it llama.cpp ends with a segmentation fault where GCC before 14 meets AMX.
+    # See tile_config.h: without it llama.cpp ends with a segmentation fault where GCC before 14 meets AMX. pip may have kept what
+    # it once compiled with other flags.
     CMAKE_ARGS="-DCMAKE_CXX_FLAGS=-include\ $here/tile_config.h" \
-        $pip --no-binary llama-cpp-python llama-cpp-python || missing "pip cannot build llama-cpp-python"
+        $pip --no-cache-dir --no-binary llama-cpp-python llama-cpp-python || missing "pip cannot build llama-cpp-python"
 }
 echo "$folder/bin/python is ready for tests/rivals/compare.py"
