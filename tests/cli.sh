@@ -88,6 +88,18 @@ sed 's/"std-cot"/"ft"/' "$work/arms.toml" > "$work/other.toml"
 expect 1 "made with other settings" "a cell of other settings is not taken for one of these" \
     "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
 expect 1 "other settings" "nor is it overwritten" "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
+own="$skintern reproduce --tasks world_facts,world_kinship --train 10 --test 2 --validation 1 --epochs 1 --shots 2 --max-new-tokens 60"
+expect 0 "context-distillation" "a method learns from what its model wrote itself" \
+    $own --methods context-distillation,skintern-own --fresh 8 --out "$work/own"
+expect 1 "--fresh asks for none" "such a method without fresh questions is an error" \
+    $own --methods skintern-own --out "$work/none"
+expect 1 "does not go with own responses" "such a method whose last stage has knowledge is an error" \
+    $own --methods skintern-own --fresh 8 --schedule reversed --out "$work/reversed"
+for way in "--compressor probe" "--knowledge placebo" "--rationales implicit" "--wrong 0.5" "--train-share 0.5" "--keep-knowledge"; do
+    expect 0 "skintern" "skintern runs with $way" $own --methods skintern $way --out "$work/way$way"
+done
+expect 0 "cascod" "every other method runs" $own --methods ft,kaft,mt-re,mt-ra,mt-cot,cascod,in-context,promptintern,stepwise,base+examples \
+    --out "$work/all"
 printf '[arm.a]\nmethod = "magic"\n' > "$work/magic.toml"
 expect 1 "no method \"magic\"" "an arm of an unknown method is named" "$skintern" --dry-run --config "$work/magic.toml"
 printf '[arm.a]\nstages = "many"\n' > "$work/many.toml"

@@ -461,3 +461,41 @@ TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {
     REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("JSON"));
     std::remove(path.c_str());
 }
+
+TEST_CASE("CasCoD asks for the rationale, then for the answer with the rationale in the prompt", "[prompt]") {
+    const auto kernels = make_kernels({});
+    const Bpe bpe = byte_tokenizer();
+    ModelConfig config;
+    config.layers = 1;
+    config.channels = 8;
+    config.heads = config.kv_heads = 2;
+    config.head_size = 4;
+    config.ffn = 8;
+    config.vocab = 257;
+    config.max_positions = 1024;
+    LoraConfig none;
+    none.r = 0;
+    Transformer model(*kernels, config, Train::nothing, none);
+    Rng rng(2);
+    model.init_weights(rng);
+    PromptSettings settings;
+    settings.templates = kTemplates;
+    EvalConfig evaluation;
+    evaluation.max_new_tokens = 5;
+    const std::vector<Record> records = many_records(3);
+    const Method& method = method_by_name("cascod");
+    const std::vector<EvalRow> rows = evaluate_method(method, model, bpe, records, settings, {}, evaluation);
+    const std::vector<EvalRow> first =
+        evaluate(model, bpe, records, evaluation_prompts(method, records, settings, {}), evaluation);
+    for (size_t i = 0; i < records.size(); i++) {
+        REQUIRE(rows[i].generated.starts_with(first[i].generated + " Therefore, the answer is"));
+        REQUIRE(rows[i].new_tokens > first[i].new_tokens);
+        // The second prompt has what the first had, the rationale instead of "Rationale:", and MARK.
+        Context context;
+        context.ask = Ask::conclusion;
+        context.rationale = trimmed(rationale_of(first[i].generated));
+        const int64_t second = static_cast<int64_t>(make_prompt(kTemplates, records[i], context).size());
+        REQUIRE(rows[i].prompt_tokens == first[i].prompt_tokens + second);
+        REQUIRE(rows[i].flops > first[i].flops);
+    }
+}
