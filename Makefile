@@ -241,7 +241,7 @@ help:
 	@echo "make test     builds and runs every test"
 	@echo "make smollm2  brings a real small model (94 MB) to models/, for --preset smollm2"
 	@echo "make bench    matmul and attention beside OpenBLAS and the machine's peak; training and decoding tokens/s"
-	@echo "make sceptic  the controls of the method on the smallest setting, and a verdict a claim (20 minutes with AMX)"
+	@echo "make sceptic  the controls of the method on the smallest setting, and a verdict a claim (under an hour)"
 	@echo "make memory   peak memory of fine-tuning a 7B and a 1.1B model of random weights (minutes, 14 GB of disk)"
 	@echo "make rivals   the same work by OpenBLAS, PyTorch, PEFT, transformers and llama.cpp from PyPI, in turns (an hour)"
 	@echo "make asan     the unit tests under the address and undefined-behaviour sanitizers"

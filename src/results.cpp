@@ -339,7 +339,7 @@ std::vector<Claim> check_claims(const RunLog& run) {
         {"SKIntern is better than Std-CoT in domain", "skintern", "std-cot", in_domain},
         {"SKIntern is better than Std-CoT out of domain", "skintern", "std-cot", out_of_domain},
         {"SKIntern has internalized facts that no response states", "skintern", "std-cot", uncovered},
-        {"so has SKIntern with own responses", "skintern-own", "std-cot", uncovered},
+        {"SKIntern with own responses has", "skintern-own", "std-cot", uncovered},
         {"it matters what the knowledge says (not a placebo's)", "skintern", "placebo", in_domain},
         {"it matters that it is text (not its words shuffled)", "skintern", "shuffled-words", in_domain},
         {"gradual withdrawal is better than one jump", "skintern", "step", in_domain},
@@ -347,7 +347,7 @@ std::vector<Claim> check_claims(const RunLog& run) {
         {"examples help", "skintern", "no-examples", in_domain},
         {"keeping the knowledge is better still", "kept", "skintern", in_domain},
         {"SKIntern stands 30 % wrong rationales better than Std-CoT", "wrong-30-skintern", "wrong-30-std-cot", in_domain},
-        {"and 50 %", "wrong-50-skintern", "wrong-50-std-cot", in_domain},
+        {"SKIntern stands 50 % wrong rationales better than Std-CoT", "wrong-50-skintern", "wrong-50-std-cot", in_domain},
     };
     std::vector<Claim> claims;
     for (const Asked& claim : asked) {
