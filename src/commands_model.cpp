@@ -128,6 +128,7 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     const Bpe bpe = Bpe::load(o.model);
     const Method& method = method_by_name(o.method);
     CHECK(method.trained, "--method %s is not trained", method.name);
+    CHECK(method.own == Own::nothing, "--method %s needs fresh questions, which only reproduce has", method.name);
     const std::vector<Record> records = read_records(o.data);
     check_trainable(records, o.data);
     PromptSettings settings;

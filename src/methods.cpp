@@ -119,7 +119,7 @@ Context full_context(const Record& record, Knowledge kind) {
     if (kind == Knowledge::summary) {
         context.knowledge = record.summary;
     } else if (kind != Knowledge::none) {
-        context.knowledge = make_passages(kind == Knowledge::given || record.retrieved.empty() ? record.knowledge : record.retrieved);
+        context.knowledge = make_passages(kind == Knowledge::given ? record.knowledge : record.retrieved.value_or(record.knowledge));
         context.retrieved = true;
     }
     return context;

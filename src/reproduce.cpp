@@ -1,7 +1,10 @@
 // reproduce.cpp — see reproduce.h. Read from the end: reproduce() is the order of things.
 #include "reproduce.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -113,14 +116,17 @@ void check_same_settings(const std::string& path, const Json& now) {
     }
 }
 
+// Another process may be at work on the same run, and in the middle of a write.
+bool is_running(int64_t process) { return ::kill(static_cast<pid_t>(process), 0) == 0 || errno != ESRCH; }
+
 // What write_file was writing when an earlier process was killed: "curve.jsonl.1234.tmp".
 void remove_leftovers(const std::string& folder) {
     std::vector<std::filesystem::path> leftovers;
     for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
         const std::filesystem::path written = entry.path().stem(); // "curve.jsonl.1234"
         const std::string number = written.extension().string();
-        if (entry.is_regular_file() && entry.path().extension() == ".tmp" && number.size() > 1 &&
-            number.find_first_not_of("0123456789", 1) == std::string::npos) {
+        if (entry.is_regular_file() && entry.path().extension() == ".tmp" && number.size() > 1 && number.size() < 12 &&
+            number.find_first_not_of("0123456789", 1) == std::string::npos && !is_running(std::stoll(number.substr(1)))) {
             leftovers.push_back(entry.path());
         }
     }
@@ -189,6 +195,16 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         shared.fact_sentences[fact.id] = fact.sentence;
     }
     return shared;
+}
+
+// Processes that share a run prepare it one after the other: the first one trains the base model, if there is one to train.
+Shared prepare_alone(Kernels& kernels, const ReproduceConfig& config) {
+    if (!config.resume) {
+        return prepare(kernels, config);
+    }
+    make_folder(config.out);
+    const FileLock lock(config.out + "/" + kLockFile, true);
+    return prepare(kernels, config);
 }
 
 // ---- cells ---------------------------------------------------------------------------------------------------------
@@ -357,7 +373,7 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     if (!config.notice.empty()) {
         say(config.notice);
     }
-    const Shared shared = prepare(kernels, config);
+    const Shared shared = prepare_alone(kernels, config);
     for (const Cell& cell : cells) { // before anything is trained
         CellFile::read(cell);
     }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,8 @@ struct Record {
     std::vector<std::string> knowledge;   // passages "title . text" for methods that retrieve
     std::vector<std::string> summarydec;  // summarydec1, summarydec2, ...: the summary as shortened by an outside tool
 
-    std::vector<std::string> retrieved;   // passages that a retriever found for the question; not written
+    // Passages that a retriever found for the question, perhaps none; without a value none was asked. Not written.
+    std::optional<std::vector<std::string>> retrieved;
 
     std::string benchmark; // "GSM8K": read from a file as published; not written
 

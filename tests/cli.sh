@@ -65,6 +65,8 @@ printf '{"task_name":"t","instruction":"q","output":"a"}\n{"task_name":"t","inst
 expect 1 "cut.jsonl:2" "a damaged JSONL row is named by its line" \
     "$skintern" train --model data/base --data "$work/cut.jsonl" --out "$work/t"
 printf '{"task_name":"t","instruction":"q","output":"a","response":"r"}\n' > "$work/one.jsonl"
+expect 1 "needs fresh questions" "train refuses a method whose model writes to fresh questions" \
+    "$skintern" train --model data/base --data "$work/one.jsonl" --method context-distillation --out "$work/t"
 expect 1 "cutoff-len 3" "rows longer than the cut-off are counted, and none left is an error" \
     "$skintern" train --model data/base --data "$work/one.jsonl" --cutoff-len 3 --out "$work/t"
 printf '{"ids":[1,2],"labels":[1]}\n' > "$work/ids.jsonl"
@@ -325,9 +327,9 @@ for delay in 1 3 5; do
     wait $! 2> /dev/null
     resume="--resume"
 done
-touch "$work/killed/seed-1/skintern/log.jsonl.7.tmp" # what a kill in the middle of a write leaves
+touch "$work/killed/seed-1/skintern/log.jsonl.$!.tmp" # what a kill in the middle of a write leaves
 $small --methods skintern --out "$work/killed" --resume > "$work/out" 2> "$work/err"
-if diff -r -x cell.json "$work/unbroken" "$work/killed" > "$work/err" 2>&1; then
+if diff -r -x cell.json -x lock "$work/unbroken" "$work/killed" > "$work/err" 2>&1; then
     ok "a run that is killed and resumed ends with the same bits"
 else
     not_ok "a run that is killed and resumed ends with the same bits"

@@ -5,6 +5,7 @@
 
 #include "files.h"
 #include "teacher.h"
+#include "methods.h"
 #include "retrieve.h"
 
 using namespace skintern;
@@ -72,14 +73,24 @@ TEST_CASE("every fact of the world stands in the corpus, and questions find some
     retrieve(test, Retriever(corpus));
     int64_t needed = 0, found = 0;
     for (const Record& record : test) {
-        REQUIRE(record.retrieved.size() <= 3);
+        REQUIRE(record.retrieved.value().size() <= 3);
         for (const std::string& id : record.facts_needed) {
             needed++;
-            found += std::any_of(record.retrieved.begin(), record.retrieved.end(), [&](const std::string& passage) {
+            found += std::any_of(record.retrieved->begin(), record.retrieved->end(), [&](const std::string& passage) {
                 return passage.find(world.fact(id).sentence) != std::string::npos;
             });
         }
     }
     INFO(found << " of " << needed);
     REQUIRE(found * 4 > needed); // 17 of 44: what a second step needs is not named in the question
+}
+
+TEST_CASE("a retriever that finds nothing leaves a question without passages, not with the teacher's", "[retrieve]") {
+    std::vector<Record> records(1);
+    records[0].instruction = "What is it?";
+    records[0].knowledge = {"Gold . It is 7."};
+    REQUIRE(!full_context(records[0], Knowledge::passages).knowledge.empty()); // nobody retrieved: what the record brings
+    retrieve(records, Retriever({"something else"}));
+    REQUIRE(full_context(records[0], Knowledge::passages).knowledge.empty());
+    REQUIRE(!full_context(records[0], Knowledge::given).knowledge.empty());
 }
