@@ -59,10 +59,11 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
                           {"shots", stage.shots},
                           {"updates", updates_of_stage(updates, c.arm.curriculum.stages, stage.index)}});
     }
-    Json names = Json::array(), methods = Json::object();
+    Json names = Json::array(), methods = Json::object(), arms = Json::object();
     for (const ArmConfig& arm : arms_of(c)) {
         names.push_back(arm.name);
         methods[arm.name] = arm.method;
+        arms[arm.name] = arm_json(arm);
     }
     Json seeds = Json::array();
     for (int64_t s = 0; s < c.seeds; s++) {
@@ -73,6 +74,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"device", kernels.name()},
             {"methods", names},
             {"method_of", methods},
+            {"arms", arms},
             {"base", c.from_scratch ? "from scratch" : c.base_folder},
             {"base_updates", c.base.updates},
             {"templates", c.templates},
@@ -107,7 +109,7 @@ void check_same_settings(const std::string& path, const Json& now) {
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
     for (const auto& [key, value] : now.items()) {
-        if (key != "methods" && key != "method_of" && key != "seeds") {
+        if (key != "methods" && key != "method_of" && key != "arms" && key != "seeds") {
             CHECK(before.contains(key) && before[key] == value,
                   "%s: the run was started with %s = %s, not %s; resume it with the settings it has, or choose another "
                   "--out",
