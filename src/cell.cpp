@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "check.h"
 #include "checkpoint.h"
@@ -20,6 +19,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+uint64_t own_or(uint64_t own, uint64_t of_cell) { return own > 0 ? own : of_cell; }
+
 PromptSettings prompt_settings(const Shared& shared, const ArmConfig& arm, uint64_t seed) {
     PromptSettings settings;
     settings.templates = shared.templates;
@@ -27,7 +28,7 @@ PromptSettings prompt_settings(const Shared& shared, const ArmConfig& arm, uint6
     settings.cutoff_len = arm.cutoff_len;
     settings.shots_from = arm.curriculum.shots_from;
     settings.nearest_shots = arm.curriculum.shots;
-    settings.seed = seed;
+    settings.seed = own_or(arm.examples_seed, seed);
     return settings;
 }
 
@@ -43,44 +44,62 @@ EvalConfig eval_config(const Shared& shared, const std::string& label) {
 }
 
 // The method whose prompts the evaluation has.
-Method evaluated_method(const ArmConfig& arm) {
+Method evaluated_method(const ArmConfig& arm, const std::string& asked) {
+    if (asked == kWithKnowledge) {
+        return method_by_name("base+knowledge");
+    }
     Method method = method_by_name(arm.method);
     method.in_evaluation = arm.keep_knowledge ? method.in_training : method.in_evaluation;
     return method;
 }
 
-void evaluate_splits(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& train,
-                     const PromptSettings& settings, const std::string& folder) {
+std::string answers_path(const std::string& folder, const std::string& asked) {
+    return folder + "/eval/" + asked + ".jsonl";
+}
+
+void ask(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& train,
+         const PromptSettings& settings, const std::string& folder, const std::vector<std::string>& asked) {
     make_folder(folder + "/eval");
-    for (const char* split : kSplits) {
-        const std::string path = folder + "/eval/" + split + ".jsonl";
+    for (const std::string& name : asked) {
+        const std::string path = answers_path(folder, name);
         if (file_exists(path)) {
             continue;
         }
-        const auto it = shared.splits.find(split);
-        if (it == shared.splits.end() || it->second.empty()) {
+        const std::vector<Record>& questions = shared.splits.at(name == kWithKnowledge ? "test" : name);
+        if (questions.empty()) {
             write_eval(path, {}); // --tasks may leave a split without questions
             continue;
         }
-        write_eval(path, evaluate_method(evaluated_method(arm), model, shared.bpe, it->second, settings, train,
-                                         eval_config(shared, arm.name + " on " + split)));
+        std::vector<EvalRow> rows = evaluate_method(evaluated_method(arm, name), model, *shared.bpe, questions, settings, train,
+                                                    eval_config(shared, arm.name + " on " + name));
+        for (EvalRow& row : rows) {
+            row.split = name;
+        }
+        write_eval(path, rows);
     }
+}
+
+std::vector<Record> first_of_each_family(const std::vector<Record>& records, int64_t count) {
+    std::map<std::string, int64_t> taken;
+    std::vector<Record> rows;
+    for (const Record& record : records) {
+        if (taken[record.task_name]++ < count) {
+            rows.push_back(record);
+        }
+    }
+    return rows;
 }
 
 // Accuracy on the first test rows of each family, with and without the knowledge in the prompt, after `stage`.
 void add_to_curve(Transformer& model, const Shared& shared, const PromptSettings& settings, const std::string& path,
                   int64_t stage, int64_t step) {
-    std::map<std::string, int64_t> taken;
-    std::vector<Record> rows;
-    for (const Record& record : shared.splits.at("test")) {
-        if (taken[record.task_name]++ < shared.curve_rows) {
-            rows.push_back(record);
-        }
+    const std::vector<Record> rows = first_of_each_family(shared.splits.at("test"), shared.curve_rows);
+    if (rows.empty()) {
+        return;
     }
     std::string kept; // rows of earlier stages; a killed run may have written this one already
     if (file_exists(path)) {
-        std::istringstream in(read_file(path));
-        for (std::string line; std::getline(in, line);) {
+        for (const std::string& line : read_lines(path)) {
             const Json row = Json::parse(line, nullptr, false);
             CHECK(row.is_object() && row.contains("stage") && row["stage"].is_number_integer(),
                   "%s: damaged; without this file the run continues", path.c_str());
@@ -93,7 +112,7 @@ void add_to_curve(Transformer& model, const Shared& shared, const PromptSettings
         const Method& method = method_by_name(prompts_of);
         const bool with = method.in_evaluation == Knowledge::summary;
         const std::vector<EvalRow> answers = evaluate(
-            model, shared.bpe, rows, evaluation_prompts(method, rows, settings, {}), eval_config(shared, ""));
+            model, *shared.bpe, rows, evaluation_prompts(method, rows, settings, {}), eval_config(shared, ""));
         const Json row = {{"stage", stage},
                           {"step", step},
                           {"knowledge", with},
@@ -107,14 +126,16 @@ void add_to_curve(Transformer& model, const Shared& shared, const PromptSettings
 // The internalization meter: how likely the held-out responses are with and without the knowledge.
 class Meter {
 public:
-    Meter(const Shared& shared, const std::string& path, int64_t updates)
-        : path_(path), every_(std::max<int64_t>(1, updates / shared.meter_readings)) {
-        const std::vector<Record>& rows = shared.splits.at("validation");
-        for (const Record& record : rows) {
+    Meter(const Shared& shared, const std::string& path, int64_t updates) : path_(path) {
+        if (shared.meter_readings == 0) {
+            return;
+        }
+        every_ = std::max<int64_t>(1, updates / shared.meter_readings);
+        for (const Record& record : first_of_each_family(shared.splits.at("validation"), kRows)) {
             for (const Knowledge kind : {Knowledge::none, Knowledge::summary}) {
                 const std::string prompt = make_prompt(shared.templates, record, full_context(record, kind));
                 (kind == Knowledge::none ? question_ : knowledge_)
-                    .push_back(make_sample(shared.bpe, shared.bos, prompt, record.response));
+                    .push_back(make_sample(*shared.bpe, shared.bos, prompt, record.response));
             }
         }
     }
@@ -129,8 +150,9 @@ public:
     }
 
 private:
+    static constexpr int64_t kRows = 4; // a family
     std::string path_;
-    int64_t every_;
+    int64_t every_ = 1;
     std::vector<Sample> question_, knowledge_;
 };
 
@@ -197,7 +219,7 @@ std::vector<Record> own_responses(Transformer& model, const Shared& shared, cons
     const std::vector<Record>& fresh = shared.splits.at("fresh");
     CHECK(!fresh.empty(), "this method's model writes to fresh questions, and --fresh asks for none");
     const std::vector<EvalRow> rows =
-        evaluate(model, shared.bpe, fresh, evaluation_prompts(method_by_name("base+knowledge"), fresh, settings, {}),
+        evaluate(model, *shared.bpe, fresh, evaluation_prompts(method_by_name("base+knowledge"), fresh, settings, {}),
                  eval_config(shared, "responses of the model itself"));
     std::vector<Record> own;
     for (size_t i = 0; i < fresh.size(); i++) {
@@ -222,7 +244,7 @@ std::vector<Row> distilled_rows(const std::vector<Record>& own, const std::vecto
     for (const Record& record : own) {
         const auto sample_of = [&](Knowledge kind) {
             const std::string prompt = make_prompt(settings.templates, record, full_context(record, kind));
-            return make_sample(shared.bpe, settings.bos, prompt, record.response, settings.chat);
+            return make_sample(*shared.bpe, settings.bos, prompt, record.response, settings.chat);
         };
         Sample sample = sample_of(Knowledge::none);
         const Sample asked = sample_of(Knowledge::summary);
@@ -239,23 +261,40 @@ std::vector<Row> distilled_rows(const std::vector<Record>& own, const std::vecto
     return rows;
 }
 
+// The updates after which this arm has read as many tokens, or cost as many FLOPs, as the cell in `matched` did. All stages
+// have the same number of updates.
+int64_t matched_updates(const ModelConfig& config, const std::vector<StageRows>& stages, const ArmConfig& arm,
+                        const std::string& matched) {
+    const bool flops = !arm.match_flops.empty();
+    const double wanted = logged_sum(matched, flops ? "flops" : "tokens");
+    double of_row = 0; // mean over stages and rows
+    for (const StageRows& stage : stages) {
+        double sum = 0;
+        for (const Row& row : stage.rows) {
+            for (const Sample& sample : row) {
+                sum += static_cast<double>(flops ? sample_flops(config, arm.lora, sample)
+                                                 : static_cast<int64_t>(sample.ids.size()));
+            }
+        }
+        of_row += sum / static_cast<double>(stage.rows.size() * stages.size());
+    }
+    return std::max<int64_t>(std::ssize(stages), std::llround(wanted / (of_row * static_cast<double>(arm.train.batch_size))));
+}
+
 void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, const std::vector<Record>& rows,
-                const PromptSettings& settings, const std::string& folder) {
+                const PromptSettings& settings, uint64_t seed, const std::string& folder, const std::string& matched) {
     const Method& method = method_by_name(arm.method);
-    const uint64_t seed = settings.seed;
     const std::vector<Stage> stages = method_stages(method, arm.curriculum);
     const int64_t n_stages = static_cast<int64_t>(stages.size());
-    const int64_t updates = total_updates(arm, static_cast<int64_t>(rows.size()));
-    const Meter meter(shared, folder + "/meter.jsonl", updates);
     std::vector<RankedText> ranked;
     if (method.in_training == Knowledge::summary) {
         model.use_adapter(false);
         Probe probe;
         if (arm.compressor == "probe") {
             const std::vector<LabelledText> labelled = label_summaries(shared.splits.at("train"), shared.world);
-            probe = train_probe(model, shared.bpe, shared.bos, labelled, false);
+            probe = train_probe(model, *shared.bpe, shared.bos, labelled, false);
         }
-        ranked = rank_texts(arm.compressor, {model, shared.bpe, shared.bos, &probe, seed},
+        ranked = rank_texts(arm.compressor, {model, *shared.bpe, shared.bos, &probe, settings.seed},
                             texts_to_shorten(method, rows, shared.templates));
         model.use_adapter(true);
     }
@@ -263,7 +302,7 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
     std::vector<StageRows> rows_of_stage;
     int64_t left_out = 0, knowledge_cut = 0, shots_cut = 0;
     for (const Stage& stage : stages) {
-        rows_of_stage.push_back(make_stage_rows(method, stage, rows, ranked, shared.bpe, settings));
+        rows_of_stage.push_back(make_stage_rows(method, stage, rows, ranked, *shared.bpe, settings));
         const StageRows& made = rows_of_stage.back();
         CHECK(!made.rows.empty(), "no training row of %s fits --cutoff-len %lld", arm.name.c_str(),
               static_cast<long long>(arm.cutoff_len));
@@ -279,6 +318,9 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
     const Json dropped = {{"left_out", left_out}, {"knowledge_cut", knowledge_cut}, {"shots_cut", shots_cut}};
     write_file(folder + "/dropped.json", dropped.dump(2) + "\n");
 
+    const int64_t updates = matched.empty() ? total_updates(arm, static_cast<int64_t>(rows.size()))
+                                            : matched_updates(model.config(), rows_of_stage, arm, matched);
+    const Meter meter(shared, folder + "/meter.jsonl", updates);
     TrainRun run;
     run.folder = folder;
     run.label = arm.name;
@@ -293,7 +335,7 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
                   "%s: the last stage has knowledge or examples left; --schedule %s does not go with own responses",
                   arm.name.c_str(), arm.curriculum.schedule.c_str());
             const std::vector<Record> own = own_responses(model, shared, settings, folder + "/own.jsonl");
-            for (Row& row : make_stage_rows(method, stages.back(), own, {}, shared.bpe, settings).rows) {
+            for (Row& row : make_stage_rows(method, stages.back(), own, {}, *shared.bpe, settings).rows) {
                 stage_rows.push_back(std::move(row));
             }
         } else if (method.own == Own::all) {
@@ -302,7 +344,7 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
             model.use_adapter(true);
             stage_rows = distilled_rows(own, stage_rows, shared, settings);
         }
-        Order order(static_cast<int64_t>(stage_rows.size()), seed + static_cast<uint64_t>(t), true);
+        Order order(static_cast<int64_t>(stage_rows.size()), own_or(arm.order_seed, seed) + static_cast<uint64_t>(t), true);
         return [&stage_rows, order](int64_t k) mutable { return stage_rows[static_cast<size_t>(order(k))]; };
     };
     Estimate estimate(arm.name, rows_of_stage, run.stage_updates, arm.train.batch_size);
@@ -330,12 +372,37 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
 
 // ---- the cell --------------------------------------------------------------------------------------------------------
 
+namespace {
+
+// Settings that came later stand there only where they are used: cells made before them are still the same.
+Json arm_extras(const ArmConfig& arm) {
+    Json json = Json::object();
+    if (!arm.model.empty()) {
+        json["model"] = arm.model;
+        json["params"] = arm.params;
+    }
+    for (const auto& [name, value] : {std::pair{"match_tokens", arm.match_tokens}, {"match_flops", arm.match_flops}}) {
+        if (!value.empty()) {
+            json[name] = value;
+        }
+    }
+    for (const auto& [name, seed] : {std::pair{"order_seed", arm.order_seed}, {"adapter_seed", arm.adapter_seed},
+                                     {"examples_seed", arm.examples_seed}}) {
+        if (seed > 0) {
+            json[name] = seed;
+        }
+    }
+    return json;
+}
+
+} // namespace
+
 Json arm_json(const ArmConfig& arm) {
     Json stages = Json::array();
     for (const Stage& stage : method_stages(method_by_name(arm.method), arm.curriculum)) {
         stages.push_back({{"stage", stage.index}, {"keep", stage.keep}, {"shots", stage.shots}});
     }
-    return {{"method", arm.method},
+    Json json = {{"method", arm.method},
             {"lora", {{"r", arm.lora.r}, {"alpha", arm.lora.alpha}, {"target_modules", arm.lora.target_modules}}},
             {"schedule_name", arm.curriculum.schedule},
             {"shots_from", arm.curriculum.shots_from},
@@ -352,6 +419,8 @@ Json arm_json(const ArmConfig& arm) {
             {"rationales", arm.variant.rationales},
             {"wrong", arm.variant.wrong},
             {"keep_knowledge", arm.keep_knowledge}};
+    json.update(arm_extras(arm));
+    return json;
 }
 
 std::vector<Record> training_rows(const ArmConfig& arm, const std::vector<Record>& train) {
@@ -376,16 +445,32 @@ int64_t total_updates(const ArmConfig& arm, int64_t rows) {
     return std::max<int64_t>(1, std::llround(arm.epochs * static_cast<double>(rows) / static_cast<double>(arm.train.batch_size)));
 }
 
-bool is_done(const std::string& folder) {
-    return std::all_of(std::begin(kSplits), std::end(kSplits),
-                       [&](const char* split) { return file_exists(folder + "/eval/" + split + ".jsonl"); });
+std::vector<std::string> asked_of(const Shared& shared, const ArmConfig& arm) {
+    std::vector<std::string> asked(std::begin(kSplits), std::end(kSplits));
+    asked.insert(asked.end(), shared.sets.begin(), shared.sets.end());
+    if (method_by_name(arm.method).trained) {
+        asked.push_back(kWithKnowledge);
+    }
+    return asked;
 }
 
-void run_cell(const Shared& shared, const ArmConfig& arm, uint64_t seed, const std::string& folder) {
+bool is_answered(const std::string& folder, const std::vector<std::string>& asked) {
+    return std::all_of(asked.begin(), asked.end(),
+                       [&](const std::string& name) { return file_exists(answers_path(folder, name)); });
+}
+
+void run_cell(const Shared& of_run, const ArmConfig& arm, uint64_t seed, const std::string& folder,
+              const std::vector<std::string>& asked, const std::string& matched) {
+    Shared shared = of_run;
+    if (!arm.model.empty()) {
+        shared.base_folder = arm.model;
+        shared.bpe = std::make_shared<Bpe>(Bpe::load(arm.model));
+        shared.bos = shared.bpe->bos();
+    }
     const Method& method = method_by_name(arm.method);
-    const std::vector<Record> rows =
-        vary(training_rows(arm, shared.splits.at("train")), arm.variant, shared.world, shared.data_seed, seed);
     const PromptSettings settings = prompt_settings(shared, arm, seed);
+    const std::vector<Record> rows =
+        vary(training_rows(arm, shared.splits.at("train")), arm.variant, shared.world, shared.data_seed, settings.seed);
     LoraConfig lora = arm.lora;
     if (!method.trained) {
         lora.r = 0;
@@ -393,11 +478,11 @@ void run_cell(const Shared& shared, const ArmConfig& arm, uint64_t seed, const s
     const auto model =
         load_model(*shared.kernels, shared.base_folder, method.trained ? Train::adapter : Train::nothing, lora);
     if (method.trained) {
-        Rng rng(seed, "adapter");
+        Rng rng(own_or(arm.adapter_seed, seed), "adapter");
         model->init_adapter(rng);
-        train_cell(*model, shared, arm, rows, settings, folder);
+        train_cell(*model, shared, arm, rows, settings, seed, folder, matched);
     }
-    evaluate_splits(*model, shared, arm, rows, settings, folder);
+    ask(*model, shared, arm, rows, settings, folder, asked);
 }
 
 } // namespace skintern

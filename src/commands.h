@@ -46,7 +46,7 @@ std::vector<ConfigSection> config_sections(const std::string& path);
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
 void add_merge_command(CLI::App& app);  // merge
 void add_compress_command(CLI::App& app); // compress
-void add_model_commands(CLI::App& app); // train, generate, logits, trace, flops
+void add_model_commands(CLI::App& app); // train, pretrain, generate, logits, trace, flops
 void add_bench_commands(CLI::App& app); // bench, check
 void add_eval_commands(CLI::App& app);  // eval, score
 

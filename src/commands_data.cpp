@@ -150,8 +150,7 @@ void add_tokenizer(CLI::App& app) {
     sub->add_option("--out", o->out, "tokenizer.json")->required();
     sub->callback([o] {
         std::vector<std::string> documents;
-        std::istringstream in(read_file(o->file));
-        for (std::string line; std::getline(in, line);) {
+        for (const std::string& line : read_lines(o->file)) {
             documents.push_back(line + "\n");
         }
         const Bpe bpe = Bpe::train(documents, o->bpe);

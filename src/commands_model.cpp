@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base_model.h"
 #include "batch.h"
 #include "benchmarks.h"
 #include "check.h"
@@ -257,6 +258,32 @@ void add_train(CLI::App& app) {
 
 // ---- generate, logits, trace, flops ------------------------------------------------------------------------------------
 
+void add_pretrain(CLI::App& app) {
+    struct Options : Common {
+        BaseConfig base = tiny_base_config();
+        std::string out;
+    };
+    auto o = std::make_shared<Options>();
+    CLI::App* sub = app.add_subcommand("pretrain", "train a base model of another size as the tiny one was, with its tokenizer");
+    add_common(sub, o.get());
+    sub->add_option("--layers", o->base.model.layers)->check(CLI::Range(1, 1024))->capture_default_str();
+    sub->add_option("--heads", o->base.model.heads, "of 32 channels each")->check(CLI::Range(1, 1024))->capture_default_str();
+    sub->add_option("--updates", o->base.updates)->check(CLI::Range(1, 10000000))->capture_default_str();
+    sub->add_option("--echo-updates", o->base.echo_updates)->check(CLI::Range(1, 10000000))->capture_default_str();
+    sub->add_option("--tokenizer-documents", o->base.tokenizer_documents)->check(CLI::Range(1, 10000000))->capture_default_str();
+    sub->add_option("--out", o->out, "a Hugging Face folder; what is done there is not done again")->required();
+    sub->callback([o] {
+        ModelConfig& model = o->base.model;
+        model.kv_heads = model.heads;
+        model.channels = model.heads * model.head_size;
+        model.ffn = (model.channels * 27 + 159) / 160 * 16; // 2.7 times as wide, in sixteens
+        o->base.seed = o->seed;
+        const auto kernels = open_kernels(*o);
+        make_base_model(*kernels, o->base, o->out, true);
+        std::printf("%s: %lld parameters\n", o->out.c_str(), static_cast<long long>(count_parameters(open_model_file(o->out).config)));
+    });
+}
+
 void add_generate(CLI::App& app) {
     struct Options : ModelOptions {
         std::string prompt, ids;
@@ -401,6 +428,7 @@ void add_flops(CLI::App& app) {
 
 void add_model_commands(CLI::App& app) {
     add_train(app);
+    add_pretrain(app);
     add_generate(app);
     add_logits(app);
     add_trace(app);

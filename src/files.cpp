@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -112,6 +113,15 @@ std::string read_file(const std::string& path) {
         done += static_cast<size_t>(n);
     }
     return bytes;
+}
+
+std::vector<std::string> read_lines(const std::string& path) {
+    std::vector<std::string> lines;
+    std::istringstream in(read_file(path));
+    for (std::string line; std::getline(in, line);) {
+        lines.push_back(std::move(line));
+    }
+    return lines;
 }
 
 bool file_exists(const std::string& path) {

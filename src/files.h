@@ -10,6 +10,9 @@ namespace skintern {
 // The bytes of a regular file. Throws Error naming the path and the system's reason.
 std::string read_file(const std::string& path);
 
+// The lines of a regular file without their ends.
+std::vector<std::string> read_lines(const std::string& path);
+
 // Writes a temporary file beside `path`, syncs it, and renames it over `path`: after a crash or on a full disk the old
 // file is still whole. Throws Error naming path and reason, and leaves nothing half-written behind.
 void write_file(const std::string& path, const std::string& bytes);

@@ -54,6 +54,12 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--train-share", arm.train_share, "of each family's training rows")
         ->check(CLI::Range(0.0, 1.0))
         ->capture_default_str();
+    sub->add_option("--model", arm.model, "a base model of this arm's own");
+    auto* tokens = sub->add_option("--match-tokens", arm.match_tokens, "as many training tokens as another arm, or the cell in a folder");
+    sub->add_option("--match-flops", arm.match_flops, "likewise as many training FLOPs")->excludes(tokens);
+    sub->add_option("--order-seed", arm.order_seed, "of the order of rows; 0: the seed of the run");
+    sub->add_option("--adapter-seed", arm.adapter_seed, "of the initial adapter");
+    sub->add_option("--examples-seed", arm.examples_seed, "of the draw of examples, and of variants");
     sub->add_option("--save-steps", arm.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
 }
 
@@ -112,6 +118,12 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
     sub->add_option("--fresh", run.data.fresh, "new questions a family, for methods whose model writes responses itself")
         ->check(CLI::Range(0, 1 << 20))
         ->capture_default_str();
+    sub->add_option("--sets", run.sets, "published files or folders of them, asked after training")->delimiter(',')->take_all();
+    sub->add_option("--set-limit", run.set_limit, "first rows of each of them only; 0: all")->check(CLI::Range(0, 1 << 30));
+    sub->add_option("--search-lr", run.search_lr, "rates that every method tries on validation rows before the arms are run")
+        ->delimiter(',')
+        ->take_all()
+        ->check(CLI::PositiveNumber);
     sub->add_option("--data-seed", run.data.seed, "of tasks and world")->capture_default_str();
     add_arm_options(sub, &run.arm);
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();

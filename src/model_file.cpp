@@ -12,7 +12,9 @@
 
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "check.h"
@@ -76,6 +78,14 @@ void check_layers(const ModelConfig& config, size_t tensors, const std::string& 
 }
 
 // ---- what a file has -----------------------------------------------------------------------------------------------
+
+int64_t count_parameters(const ModelConfig& config) {
+    int64_t sum = 0;
+    for (const ModelTensor& tensor : model_tensors(config)) {
+        sum += std::accumulate(tensor.shape.begin(), tensor.shape.end(), int64_t{1}, std::multiplies<>());
+    }
+    return sum;
+}
 
 std::vector<StoredTensor> match_tensors(std::vector<StoredTensor> found,
                                         const std::vector<ModelTensor>& expected,

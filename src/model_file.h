@@ -34,6 +34,9 @@ struct ModelTensor {
 // All that a model of this configuration has.
 std::vector<ModelTensor> model_tensors(const ModelConfig& config);
 
+// The numbers in all of them.
+int64_t count_parameters(const ModelConfig& config);
+
 // Those of `found` that `expected` asks for, under their canonical names. `name` says which name the file uses.
 std::vector<StoredTensor> match_tensors(std::vector<StoredTensor> found,
                                         const std::vector<ModelTensor>& expected,

@@ -5,18 +5,20 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <nlohmann/json.hpp>
 
+#include "cells.h"
 #include "check.h"
 #include "files.h"
+#include "model_file.h"
 #include "progress.h"
 #include "report.h"
 #include "retrieve.h"
-#include "version.h"
+#include "search.h"
 
 namespace skintern {
 
@@ -24,14 +26,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr char kLockFile[] = "lock";
-
 // The arms of a run, in order.
 std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
-    if (!config.arms.empty()) {
-        return config.arms;
+    std::vector<ArmConfig> arms = config.arms;
+    for (ArmConfig& arm : arms) {
+        arm.params = arm.model.empty() ? 0 : count_parameters(open_model_file(arm.model).config);
     }
-    std::vector<ArmConfig> arms;
+    if (!arms.empty()) {
+        return arms;
+    }
     const auto add = [&](const std::string& method) {
         arms.push_back(config.arm);
         arms.back().name = arms.back().method = method;
@@ -48,6 +51,15 @@ std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
 }
 
 // ---- the run's folder ----------------------------------------------------------------------------------------------
+
+// Sets by the names of their files, and how the splits of the generated tasks are called are names of their own.
+std::vector<std::string> set_names(const ReproduceConfig& config) {
+    std::vector<std::string> names;
+    for (const std::string& path : data_files(config.sets)) {
+        names.push_back(std::filesystem::path(path).stem().string());
+    }
+    return names;
+}
 
 // Everything that decides the numbers of a run.
 Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t train_rows) {
@@ -85,7 +97,11 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"arm", arm_json(c.arm)},
             {"max_new_tokens", c.max_new_tokens},
             {"curve_rows", c.curve_rows},
-            {"meter_readings", c.meter_readings}};
+            {"meter_readings", c.meter_readings},
+            {"base_params", count_parameters(c.from_scratch ? c.base.model : open_model_file(c.base_folder).config)},
+            {"sets", set_names(c)},
+            {"set_limit", c.set_limit},
+            {"search_lr", c.search_lr}};
 }
 
 // An earlier run in the same folder is moved aside, never overwritten.
@@ -103,13 +119,15 @@ void move_aside(const std::string& folder) {
     }
 }
 
-// The arms and seeds of a resumed run may be others, its cells say themselves how they were made; everything else must be
-// as it was.
+// The arms and seeds of a resumed run may be others, its cells say themselves how they were made, and what else is asked of
+// them may grow; everything else must be as it was. A setting that an earlier version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
+    const std::set<std::string> later = {"set_limit", "base_params"};
+    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr"};
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
     for (const auto& [key, value] : now.items()) {
-        if (key != "methods" && key != "method_of" && key != "arms" && key != "seeds") {
+        if (!free.contains(key) && (before.contains(key) || !later.contains(key))) {
             CHECK(before.contains(key) && before[key] == value,
                   "%s: the run was started with %s = %s, not %s; resume it with the settings it has, or choose another "
                   "--out",
@@ -182,9 +200,14 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         base = config.out + "/base";
         make_base_model(kernels, config.base, base, config.resume);
     }
-    Bpe bpe = Bpe::load(base);
-    const int32_t bos = bpe.bos();
-    Shared shared{&kernels, base, std::move(splits), world, config.data.seed, {}, std::move(bpe), bos, read_templates(config.templates),
+    const auto bpe = std::make_shared<Bpe>(Bpe::load(base));
+    const std::vector<std::string> sets = set_names(config);
+    for (size_t i = 0; i < sets.size(); i++) {
+        CHECK(!splits.contains(sets[i]) && sets[i] != kWithKnowledge, "--sets: two of them, or one and a split, are called %s",
+              sets[i].c_str());
+        splits[sets[i]] = read_records(data_files(config.sets)[i], config.set_limit);
+    }
+    Shared shared{&kernels, base, std::move(splits), sets, world, config.data.seed, {}, bpe, bpe->bos(), read_templates(config.templates),
                   config.max_new_tokens, config.curve_rows, config.meter_readings, config.resume};
     if (config.corpus.empty()) {
         write_corpus(config.out + "/data/corpus.jsonl", knowledge_corpus(world, shared.splits.at("train")));
@@ -211,134 +234,18 @@ Shared prepare_alone(Kernels& kernels, const ReproduceConfig& config) {
 
 // ---- cells ---------------------------------------------------------------------------------------------------------
 
-struct Cell {
-    ArmConfig arm;
-    uint64_t seed;
-    std::string folder;
-};
-
-std::vector<Cell> cells_of(const ReproduceConfig& config) {
+std::vector<Cell> cells_of(const ReproduceConfig& config, const Shared& shared, const std::vector<ArmConfig>& arms) {
     std::vector<Cell> cells;
     for (int64_t s = 0; s < config.seeds; s++) {
         const uint64_t seed = config.seed + static_cast<uint64_t>(s);
-        for (const ArmConfig& arm : arms_of(config)) {
-            cells.push_back({arm, seed, config.out + "/seed-" + std::to_string(seed) + "/" + arm.name});
+        const std::string folder = config.out + "/seed-" + std::to_string(seed) + "/";
+        for (const ArmConfig& arm : arms) {
+            const std::string matched = arm.match_tokens.empty() ? arm.match_flops : arm.match_tokens;
+            const bool is_folder = matched.empty() || matched.find('/') != std::string::npos;
+            cells.push_back({arm, seed, folder + arm.name, asked_of(shared, arm), is_folder ? matched : folder + matched});
         }
     }
     return cells;
-}
-
-// What a finished cell says of itself; null while it is not finished.
-Json finished_cell(const std::string& folder) {
-    const Json cell =
-        file_exists(folder + "/cell.json") ? Json::parse(read_file(folder + "/cell.json"), nullptr, false) : Json();
-    return cell.is_object() && cell.contains("seconds") && cell["seconds"].is_number() ? cell : Json();
-}
-
-// cell.json: settings, seed, version of the code, how often it was begun; when it is finished also how long it took.
-class CellFile {
-public:
-    explicit CellFile(const Cell& cell) : path_(cell.folder + "/cell.json") {
-        const Json settings = arm_json(cell.arm);
-        const Json before = read(cell);
-        const int64_t begun = before.is_null() ? 1 : 1 + before.value("begun", int64_t{0});
-        json_ = {{"arm", settings}, {"seed", cell.seed}, {"version", code_version()}, {"begun", begun}};
-        write_file(path_, json_.dump(2) + "\n");
-    }
-    // What the file says, or null where there is none. Throws Error when the cell was made with other settings than its arm has
-    // now.
-    static Json read(const Cell& cell) {
-        const std::string path = cell.folder + "/cell.json";
-        if (!file_exists(path)) {
-            return Json();
-        }
-        const Json json = Json::parse(read_file(path), nullptr, false);
-        CHECK(json.is_object() && json.contains("arm"), "%s: damaged; without its folder the cell is made again", path.c_str());
-        const Json settings = arm_json(cell.arm);
-        CHECK(json["arm"] == settings, "%s: the cell was made with other settings (%s, not %s); choose another name or --out",
-              path.c_str(), json["arm"].dump().c_str(), settings.dump().c_str());
-        return json;
-    }
-    void finish(double seconds) { add("seconds", seconds); }
-    void fail(const std::string& reason) { add("failed", reason); }
-
-private:
-    void add(const char* key, const Json& value) {
-        json_[key] = value;
-        write_file(path_, json_.dump(2) + "\n");
-    }
-
-    std::string path_;
-    Json json_;
-};
-
-// How many cells are done, and the time that the others will take at the mean of these.
-void say_progress(const std::vector<Cell>& cells) {
-    int64_t done = 0;
-    double seconds = 0;
-    for (const Cell& cell : cells) {
-        const Json finished = finished_cell(cell.folder);
-        done += !finished.is_null();
-        seconds += finished.is_null() ? 0.0 : finished["seconds"].get<double>();
-    }
-    const int64_t left = std::ssize(cells) - done;
-    if (left > 0 && done > 0) {
-        say(format("%lld of %zu cells are done; the others take about %.0f minutes of one process",
-                   static_cast<long long>(done), cells.size(),
-                   seconds / static_cast<double>(done) * static_cast<double>(left) / 60));
-    }
-}
-
-struct Outcome {
-    int64_t elsewhere = 0;                     // cells that other processes are at
-    std::map<std::string, std::string> failed; // folder -> "skintern, seed 2: the loss is nan: ..."
-};
-
-// Runs a cell unless it is done, has failed here, or another process is at it; whether it ran.
-bool run_if_free(const Shared& shared, const Cell& cell, Outcome& outcome) {
-    const auto done = [&] { return !finished_cell(cell.folder).is_null() && is_done(cell.folder); };
-    if (done() || outcome.failed.contains(cell.folder)) {
-        return false;
-    }
-    make_folder(cell.folder);
-    const FileLock lock(cell.folder + "/" + kLockFile, false);
-    if (!lock.held()) {
-        outcome.elsewhere++;
-        return false;
-    }
-    if (done()) { // by another process, a moment ago
-        return false;
-    }
-    CellFile file(cell);
-    const auto begin = std::chrono::steady_clock::now();
-    try {
-        run_cell(shared, cell.arm, cell.seed, cell.folder);
-    } catch (const Error& e) {
-        const std::string reason =
-            format("%s, seed %lld: %s", cell.arm.name.c_str(), static_cast<long long>(cell.seed), e.what());
-        say(reason);
-        outcome.failed[cell.folder] = reason;
-        file.fail(e.what());
-        return false;
-    }
-    file.finish(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    return true;
-}
-
-// Runs cells until none is left that nobody is at. One that fails keeps none of the others from running.
-Outcome run_cells(const Shared& shared, const std::vector<Cell>& cells) {
-    Outcome outcome;
-    for (bool ran = true; ran;) {
-        ran = false;
-        outcome.elsewhere = 0;
-        for (const Cell& cell : cells) {
-            if (run_if_free(shared, cell, outcome)) {
-                ran = true;
-                say_progress(cells);
-            }
-        }
-    }
-    return outcome;
 }
 
 } // namespace
@@ -371,14 +278,16 @@ void print_plan(const ReproduceConfig& config) {
 }
 
 void reproduce(Kernels& kernels, const ReproduceConfig& config) {
-    const std::vector<Cell> cells = cells_of(config); // names methods there are not, before anything is done
+    std::vector<ArmConfig> arms = arms_of(config); // names methods there are not, before anything is done
     if (!config.notice.empty()) {
         say(config.notice);
     }
     const Shared shared = prepare_alone(kernels, config);
-    for (const Cell& cell : cells) { // before anything is trained
-        CellFile::read(cell);
+    if (!config.search_lr.empty()) {
+        search_rates(shared, {config.out, config.search_lr, config.arm}, arms);
     }
+    const std::vector<Cell> cells = cells_of(config, shared, arms);
+    check_cells(cells); // before anything is trained
     const Outcome outcome = run_cells(shared, cells);
     CHECK(outcome.failed.empty(), "%zu of %zu cells failed, the first: %s", outcome.failed.size(), cells.size(),
           outcome.failed.begin()->second.c_str());
@@ -387,6 +296,8 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
                    config.out.c_str(), static_cast<long long>(outcome.elsewhere)));
         return;
     }
+    CHECK(outcome.waiting.empty(), "%s: it has to match %s, which is no finished cell of this experiment",
+          outcome.waiting.begin()->first.c_str(), outcome.waiting.begin()->second.c_str());
     write_report(config.out);
     print_table(config.out, stdout);
 }

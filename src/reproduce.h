@@ -11,7 +11,8 @@
 //   OUT/data/<split>.jsonl             train, validation, test, longer, unseen, reworded
 //   OUT/base/                          the base model, when it is pre-trained here
 //   OUT/seed-<n>/<arm>/cell.json, log.jsonl, meter.jsonl, stage-<t>/ (a PEFT adapter), state.safetensors, dropped.json
-//   OUT/seed-<n>/<arm>/eval/<split>.jsonl, and curve.jsonl for a curriculum
+//   OUT/seed-<n>/<arm>/eval/<split>.jsonl, with-knowledge.jsonl and <set>.jsonl; curve.jsonl for a curriculum
+//   OUT/search/<method>/lr-<rate>/     cells of the search for a learning rate; OUT/search.json: what it chose
 //   OUT/results.json, OUT/report.html
 #pragma once
 
@@ -37,6 +38,9 @@ struct ReproduceConfig {
     std::string base_folder;          // the base model: a Hugging Face folder, or a .gguf file
     std::string notice;               // said before anything is done
     std::string templates;            // a templates file
+    std::vector<std::string> sets;    // files or folders of published questions, asked after training
+    int64_t set_limit = 0;            // of each file; 0: all
+    std::vector<double> search_lr;    // rates that every trained method tries, see search.h; empty: none is sought
     std::string corpus;               // passages for KARD's retriever; empty: those of the teacher, written to OUT/data/corpus.jsonl
     DataConfig data;
     BaseConfig base;

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
 
 #include "check.h"
 #include "files.h"
@@ -99,9 +98,8 @@ std::vector<std::string> all_passages(const std::vector<Record>& records) {
 
 std::vector<std::string> read_corpus(const std::string& path) {
     std::vector<std::string> passages;
-    std::istringstream in(read_file(path));
     int64_t number = 0;
-    for (std::string line; std::getline(in, line);) {
+    for (const std::string& line : read_lines(path)) {
         number++;
         const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
         CHECK(row.is_object() && row.contains("passage") && row["passage"].is_string(),

@@ -8,11 +8,11 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <sstream>
 
 #include "check.h"
 #include "checkpoint.h"
 #include "files.h"
+#include "flops.h"
 #include "progress.h"
 
 namespace skintern {
@@ -24,9 +24,8 @@ void truncate_log(const std::string& path, int64_t step) {
     if (!file_exists(path)) {
         return;
     }
-    std::istringstream in(read_file(path));
-    std::string kept, line;
-    while (std::getline(in, line)) {
+    std::string kept;
+    for (const std::string& line : read_lines(path)) {
         const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
         if (row.is_object() && row.contains("step") && row["step"].is_number_integer() && row["step"] <= step) {
             kept += line + "\n";
@@ -69,13 +68,18 @@ std::vector<Batch> batches_of(Transformer& model, const std::vector<Sample>& sam
     return batches;
 }
 
-// One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds their tokens to `tokens`, returns the mean loss.
+struct Cost {
+    int64_t tokens = 0, flops = 0;
+};
+
+// One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds what they cost to `cost`, returns the mean loss.
 double accumulate_gradients(Transformer& model, const RowSource& row_source, const TrainConfig& config, int64_t k0,
-                            int64_t* tokens) {
+                            Cost* cost) {
     std::map<int64_t, std::vector<Sample>> of_task;
     for (int64_t k = k0; k < k0 + config.batch_size; k++) {
         for (Sample& sample : row_source(k)) {
-            *tokens += static_cast<int64_t>(sample.ids.size());
+            cost->tokens += static_cast<int64_t>(sample.ids.size());
+            cost->flops += sample_flops(model.config(), model.lora(), sample);
             of_task[sample.task].push_back(std::move(sample));
         }
     }
@@ -94,11 +98,30 @@ double accumulate_gradients(Transformer& model, const RowSource& row_source, con
         }
         loss += weight * sum / static_cast<double>(labelled);
     }
-    CHECK(std::isfinite(loss), "the loss is %f: training has diverged, try a smaller --lr", loss);
+    if (!std::isfinite(loss)) {
+        throw Diverged(format("the loss is %f: training has diverged, try a smaller --lr", loss), __FILE__, __LINE__);
+    }
     return loss;
 }
 
 } // namespace
+
+int64_t sample_flops(const ModelConfig& config, const LoraConfig& lora, const Sample& sample) {
+    const int64_t n = static_cast<int64_t>(sample.ids.size()), asked = static_cast<int64_t>(sample.teacher_ids.size());
+    return training_flops(config, lora, {n, n * n, sample.target_tokens()}).total() + forward_flops(config, asked, asked).total();
+}
+
+double logged_sum(const std::string& folder, const char* field) {
+    const std::string path = folder + "/log.jsonl";
+    double sum = 0;
+    for (const std::string& line : read_lines(path)) {
+        const nlohmann::json row = nlohmann::json::parse(line, nullptr, false);
+        CHECK(row.is_object() && row.contains(field) && row[field].is_number(), "%s: a row without \"%s\": %.60s", path.c_str(), field,
+              line.c_str());
+        sum += row[field].get<double>();
+    }
+    return sum;
+}
 
 int64_t updates_of_stage(int64_t total, int64_t stages, int64_t t) {
     return total * t / stages - total * (t - 1) / stages;
@@ -141,15 +164,18 @@ TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
             }
             const double lr = run.config.one_schedule ? learning_rate(run.config.adamw, at.step, total)
                                                       : learning_rate(run.config.adamw, at.update, updates);
-            int64_t tokens = 0;
+            Cost cost;
             const double loss =
-                accumulate_gradients(model, row_source, run.config, at.update * run.config.batch_size, &tokens);
+                accumulate_gradients(model, row_source, run.config, at.update * run.config.batch_size, &cost);
             const double norm = adamw.update(lr);
             at.update++;
             at.step++;
-            at.tokens += tokens;
-            const nlohmann::ordered_json row = {{"step", at.step}, {"stage", at.stage},   {"loss", loss},
-                                                {"grad_norm", norm}, {"lr", lr},          {"tokens", tokens}};
+            at.tokens += cost.tokens;
+            nlohmann::ordered_json row = {{"step", at.step}, {"stage", at.stage},   {"loss", loss},
+                                                {"grad_norm", norm}, {"lr", lr},          {"tokens", cost.tokens}};
+            if (&model.trained() == &model.adapter()) {
+                row["flops"] = cost.flops;
+            }
             append_line(log_path, row.dump());
             progress.update(at.step, format("loss %.3f  %.0f tokens/s", loss,
                                             static_cast<double>(at.tokens - tokens_before) / seconds()));

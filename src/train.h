@@ -10,9 +10,15 @@
 
 #include "adamw.h"
 #include "batch.h"
+#include "check.h"
 #include "transformer.h"
 
 namespace skintern {
+
+// Training that cannot go on because the loss is not finite.
+struct Diverged : Error {
+    using Error::Error;
+};
 
 struct TrainConfig {
     AdamwConfig adamw;
@@ -45,6 +51,12 @@ struct TrainSummary {
 // their number, however the rows are split into micro-batches; with several tasks a row, the weighted sum of those of the
 // tasks. With `resume`, continues from the saved state.
 TrainSummary train(Transformer& model, const TrainRun& run, bool resume);
+
+// FLOPs of a sample in one update of an adapter: forward and backward, and the forward pass of its teacher where it has one.
+int64_t sample_flops(const ModelConfig& config, const LoraConfig& lora, const Sample& sample);
+
+// The sum of a field ("tokens", "flops") of the log.jsonl in `folder`. Throws Error when a row does not have it.
+double logged_sum(const std::string& folder, const char* field);
 
 // The updates of stage t (from 1) when `total` are spread over `stages`.
 int64_t updates_of_stage(int64_t total, int64_t stages, int64_t t);

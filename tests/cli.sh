@@ -90,6 +90,48 @@ sed 's/"std-cot"/"ft"/' "$work/arms.toml" > "$work/other.toml"
 expect 1 "made with other settings" "a cell of other settings is not taken for one of these" \
     "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
 expect 1 "other settings" "nor is it overwritten" "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
+printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"not True is","target":"False"}]}' > "$work/published.json"
+{
+    printf 'tasks = ["world_facts"]\ntrain = 10\ntest = 2\nvalidation = 3\nepochs = 2\nbatch-size = 4\nmax-new-tokens = 40\nstages = 2\n'
+    printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.003\n' "$work/published.json"
+    printf '[arm.tokens]\nmethod = "std-cot"\nmatch-tokens = "skintern"\n[arm.flops]\nmethod = "std-cot"\nmatch-flops = "%s"\n' \
+        "$work/search/seed-1/skintern"
+    printf '[arm.skintern]\n[arm.base]\n'
+} > "$work/search.toml"
+expect 0 "tokens" "an experiment searches a rate, matches costs and asks published questions" \
+    "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
+expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"
+expect 0 '"lr": 0.003' "an arm with a rate of its own keeps it" cat "$work/search/seed-1/own/cell.json"
+expect 0 '"chosen": 0.0' "the search chooses a rate" cat "$work/search/search.json"
+chosen=$(sed -n '/"std-cot"/,/chosen/s/.*"chosen": //p' "$work/search/search.json")
+expect 0 "\"lr\": $chosen" "and the arms have it" cat "$work/search/seed-1/std-cot/cell.json"
+sum() { sed "s/.*\"$2\"://; s/[,}].*//" "$work/search/seed-1/$1/log.jsonl" | awk '{s += $1} END {printf "%.0f", s}'; }
+for cost in tokens flops; do
+    if [ "$(sum $cost $cost)" -gt $(($(sum skintern $cost) * 9 / 10)) ] && [ "$(sum $cost $cost)" -lt $(($(sum skintern $cost) * 11 / 10)) ]; then
+        ok "an arm has as many training $cost as another"
+    else
+        not_ok "an arm has as many training $cost as another: $(sum $cost $cost) and $(sum skintern $cost)"
+    fi
+done
+rows() { wc -l < "$work/search/seed-1/$1.jsonl" | tr -d ' '; }
+if [ "$(rows base/eval/published)$(rows skintern/eval/published)$(rows skintern/eval/with-knowledge)" = 112 ]; then
+    ok "what is asked after training is answered"
+else
+    not_ok "what is asked after training is answered"
+fi
+rm "$work/search/seed-1/skintern/eval/published.jsonl"
+expect 0 "" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
+if [ "$(rows skintern/eval/published)" = 1 ] && grep -q '"begun": 1' "$work/search/seed-1/skintern/cell.json"; then
+    ok "and not trained again"
+else
+    not_ok "and not trained again"
+fi
+sed 's/"skintern"/"nobody"/' "$work/search.toml" > "$work/nobody.toml"
+expect 1 "other settings" "a cell is not made to match another one afterwards" \
+    "$skintern" reproduce --config "$work/nobody.toml" --out "$work/search"
+printf 'tasks = ["world_facts"]\ntrain = 4\ntest = 1\nmax-new-tokens = 8\n[arm.a]\nmethod = "std-cot"\nmatch-flops = "nobody"\n' > "$work/alone.toml"
+expect 1 "no finished cell of this experiment" "an arm that matches nobody is an error" \
+    "$skintern" reproduce --config "$work/alone.toml" --out "$work/alone"
 own="$skintern reproduce --tasks world_facts,world_kinship --train 10 --test 2 --validation 1 --epochs 1 --shots 2 --max-new-tokens 60"
 expect 0 "context-distillation" "a method learns from what its model wrote itself" \
     $own --methods context-distillation,skintern-own --fresh 8 --out "$work/own"

@@ -1,0 +1,116 @@
+// search.cpp — see search.h.
+#include "search.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "cells.h"
+#include "check.h"
+#include "eval_rows.h"
+#include "files.h"
+#include "progress.h"
+
+namespace skintern {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kRule[] = "most right answers to the validation questions, of equals the smaller rate; one trial a rate and method";
+
+// The cells of one method, in the order of the rates.
+std::vector<Cell> trials_of(const std::string& method, const SearchConfig& config) {
+    std::vector<Cell> trials;
+    for (const double rate : config.rates) {
+        Cell trial{config.arm, config.seed, format("%s/search/%s/lr-%g", config.out.c_str(), method.c_str(), rate), {"validation"}, ""};
+        trial.arm.name = trial.arm.method = method;
+        trial.arm.train.adamw.lr = rate;
+        trials.push_back(trial);
+    }
+    return trials;
+}
+
+void run_trials(const Shared& shared, const std::vector<Cell>& trials) {
+    for (;;) {
+        std::vector<Cell> missing;
+        for (const Cell& trial : trials) {
+            if (!is_answered(trial.folder, trial.asked) && !has_diverged(trial)) {
+                missing.push_back(trial);
+            }
+        }
+        if (missing.empty()) {
+            return;
+        }
+        const Outcome outcome = run_cells(shared, missing);
+        for (const auto& [folder, reason] : outcome.failed) {
+            const auto of_folder = [&](const Cell& trial) { return trial.folder == folder; };
+            CHECK(has_diverged(*std::find_if(missing.begin(), missing.end(), of_folder)), "search for a rate: %s", reason.c_str());
+        }
+        if (outcome.elsewhere > 0) {
+            std::this_thread::sleep_for(std::chrono::seconds(1));
+        }
+    }
+}
+
+std::vector<EvalRow> answers_of(const Cell& trial) {
+    std::vector<EvalRow> rows;
+    const std::string path = trial.folder + "/eval/validation.jsonl";
+    for (const std::string& line : has_diverged(trial) ? std::vector<std::string>{} : read_lines(path)) {
+        rows.push_back(eval_row_from_json(line, path));
+    }
+    return rows;
+}
+
+// What the trials of a method say, and in `chosen` the rate.
+Json judge(const std::vector<Cell>& trials, double* chosen) {
+    Json json = {{"trials", Json::array()}, {"chosen", 0}};
+    int64_t most = -1;
+    for (const Cell& trial : trials) {
+        const std::vector<EvalRow> rows = answers_of(trial);
+        const double rate = trial.arm.train.adamw.lr;
+        const int64_t correct = count_correct(rows);
+        if (correct > most || (correct == most && rate < *chosen)) {
+            most = correct;
+            *chosen = rate;
+        }
+        const double accuracy = rows.empty() ? 0 : static_cast<double>(correct) / static_cast<double>(rows.size());
+        json["trials"].push_back({{"lr", rate}, {"accuracy", accuracy}, {"rows", rows.size()}, {"failed", has_diverged(trial)}});
+    }
+    json["chosen"] = *chosen;
+    return json;
+}
+
+} // namespace
+
+void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<ArmConfig>& arms) {
+    Shared shared = of_run;
+    shared.curve_rows = shared.meter_readings = 0; // nobody looks at them
+    CHECK(!shared.splits.at("validation").empty(), "--search-lr needs validation questions, and --validation asks for none");
+    std::map<std::string, std::vector<Cell>> trials;
+    std::vector<Cell> all;
+    for (const ArmConfig& arm : arms) {
+        if (method_by_name(arm.method).trained && !trials.contains(arm.method)) {
+            trials[arm.method] = trials_of(arm.method, config);
+            all.insert(all.end(), trials[arm.method].begin(), trials[arm.method].end());
+        }
+    }
+    check_cells(all);
+    run_trials(shared, all);
+    Json methods = Json::object();
+    std::map<std::string, double> rate_of;
+    for (const auto& [method, cells] : trials) {
+        methods[method] = judge(cells, &rate_of[method]);
+    }
+    const Json json = {{"rule", kRule}, {"rates", config.rates}, {"methods", methods}};
+    write_file(config.out + "/search.json", json.dump(2) + "\n");
+    for (ArmConfig& arm : arms) {
+        if (rate_of.contains(arm.method) && arm.train.adamw.lr == config.arm.train.adamw.lr) {
+            arm.train.adamw.lr = rate_of.at(arm.method);
+        }
+    }
+}
+
+} // namespace skintern
