@@ -268,6 +268,7 @@ void add_pretrain(CLI::App& app) {
     add_common(sub, o.get());
     sub->add_option("--layers", o->base.model.layers)->check(CLI::Range(1, 1024))->capture_default_str();
     sub->add_option("--heads", o->base.model.heads, "of 32 channels each")->check(CLI::Range(1, 1024))->capture_default_str();
+    sub->add_option("--lr", o->base.train.adamw.lr)->check(CLI::PositiveNumber)->capture_default_str();
     sub->add_option("--updates", o->base.updates)->check(CLI::Range(1, 10000000))->capture_default_str();
     sub->add_option("--echo-updates", o->base.echo_updates)->check(CLI::Range(1, 10000000))->capture_default_str();
     sub->add_option("--tokenizer-documents", o->base.tokenizer_documents)->check(CLI::Range(1, 10000000))->capture_default_str();
