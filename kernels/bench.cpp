@@ -471,6 +471,7 @@ struct LayerCase {
         gate = random_values(rng, N * F);
         up = random_values(rng, N * F);
         logits = random_values(rng, M * V);
+        taught = random_values(rng, M * V);
         param = random_values(rng, N * F);
         moment = random_values(rng, N * F);
         variance = random_values(rng, N * F);
@@ -486,7 +487,7 @@ struct LayerCase {
         }
     }
 
-    std::vector<float> x, dx, weight, dweight, cos_sin, gate, up, logits, param, moment, variance;
+    std::vector<float> x, dx, weight, dweight, cos_sin, gate, up, logits, taught, param, moment, variance;
     std::vector<float> out, rstd, hidden, dgate, dup, loss;
     std::vector<int32_t> rows;
 };
@@ -534,6 +535,11 @@ std::vector<LayerOp> layer_ops() {
         {"cross_entropy", 4.0 * 2 * L::M * L::V,
          [](Kernels& k, L& c) {
              k.cross_entropy(c.loss.data(), c.logits.data(), c.rows.data(), L::M, L::V, 1e-3f);
+         },
+         &L::logits},
+        {"kl_divergence", 4.0 * 3 * L::M * L::V,
+         [](Kernels& k, L& c) {
+             k.kl_divergence(c.loss.data(), c.logits.data(), c.taught.data(), L::M, L::V, 1e-3f);
          },
          &L::logits},
         {"adamw", 7 * nf,

@@ -55,35 +55,34 @@ void run_trials(const Shared& shared, const std::vector<Cell>& trials) {
     }
 }
 
-std::vector<EvalRow> answers_of(const Cell& trial) {
-    std::vector<EvalRow> rows;
-    const std::string path = trial.folder + "/eval/validation.jsonl";
-    for (const std::string& line : has_diverged(trial) ? std::vector<std::string>{} : read_lines(path)) {
-        rows.push_back(eval_row_from_json(line, path));
+Trial trial_of(const Cell& cell) {
+    Trial trial{cell.arm.train.adamw.lr, 0, 0, has_diverged(cell)};
+    const std::string path = cell.folder + "/eval/validation.jsonl";
+    for (const std::string& line : trial.diverged ? std::vector<std::string>{} : read_lines(path)) {
+        trial.correct += eval_row_from_json(line, path).correct;
+        trial.rows++;
     }
-    return rows;
+    return trial;
 }
 
-// What the trials of a method say, and in `chosen` the rate.
-Json judge(const std::vector<Cell>& trials, double* chosen) {
-    Json json = {{"trials", Json::array()}, {"chosen", 0}};
-    int64_t most = -1;
-    for (const Cell& trial : trials) {
-        const std::vector<EvalRow> rows = answers_of(trial);
-        const double rate = trial.arm.train.adamw.lr;
-        const int64_t correct = count_correct(rows);
-        if (correct > most || (correct == most && rate < *chosen)) {
-            most = correct;
-            *chosen = rate;
-        }
-        const double accuracy = rows.empty() ? 0 : static_cast<double>(correct) / static_cast<double>(rows.size());
-        json["trials"].push_back({{"lr", rate}, {"accuracy", accuracy}, {"rows", rows.size()}, {"failed", has_diverged(trial)}});
+Json trials_json(const std::vector<Trial>& trials) {
+    Json json = Json::array();
+    for (const Trial& trial : trials) {
+        const double accuracy = trial.rows == 0 ? 0 : static_cast<double>(trial.correct) / static_cast<double>(trial.rows);
+        json.push_back({{"lr", trial.rate}, {"accuracy", accuracy}, {"rows", trial.rows}, {"failed", trial.diverged}});
     }
-    json["chosen"] = *chosen;
     return json;
 }
 
 } // namespace
+
+double choose_rate(const std::vector<Trial>& trials) {
+    const auto is_worse = [](const Trial& a, const Trial& b) {
+        const int64_t a_correct = a.diverged ? 0 : a.correct, b_correct = b.diverged ? 0 : b.correct;
+        return a_correct != b_correct ? a_correct < b_correct : a.rate > b.rate;
+    };
+    return std::max_element(trials.begin(), trials.end(), is_worse)->rate;
+}
 
 void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<ArmConfig>& arms) {
     Shared shared = of_run;
@@ -102,7 +101,12 @@ void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<
     Json methods = Json::object();
     std::map<std::string, double> rate_of;
     for (const auto& [method, cells] : trials) {
-        methods[method] = judge(cells, &rate_of[method]);
+        std::vector<Trial> results;
+        for (const Cell& cell : cells) {
+            results.push_back(trial_of(cell));
+        }
+        rate_of[method] = choose_rate(results);
+        methods[method] = {{"trials", trials_json(results)}, {"chosen", rate_of[method]}};
     }
     const Json json = {{"rule", kRule}, {"rates", config.rates}, {"methods", methods}};
     write_file(config.out + "/search.json", json.dump(2) + "\n");

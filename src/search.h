@@ -20,6 +20,15 @@ struct SearchConfig {
     uint64_t seed = 1000;
 };
 
+struct Trial {
+    double rate = 0;
+    int64_t correct = 0, rows = 0; // of the validation questions
+    bool diverged = false;
+};
+
+// The rule above, of at least one trial.
+double choose_rate(const std::vector<Trial>& trials);
+
 // Runs the trials that are missing, waits for those that other processes are at, writes OUT/search.json and gives the arms
 // their rates.
 void search_rates(const Shared& shared, const SearchConfig& config, std::vector<ArmConfig>& arms);

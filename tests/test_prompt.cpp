@@ -25,6 +25,25 @@ Bpe byte_tokenizer() {
     return Bpe::train({"a"}, config);
 }
 
+// One layer, two heads of four, for that tokenizer.
+ModelConfig byte_model() {
+    ModelConfig config;
+    config.layers = 1;
+    config.channels = 8;
+    config.heads = config.kv_heads = 2;
+    config.head_size = 4;
+    config.ffn = 8;
+    config.vocab = 257;
+    config.max_positions = 1024;
+    return config;
+}
+
+LoraConfig no_adapter() {
+    LoraConfig none;
+    none.r = 0;
+    return none;
+}
+
 Record sample_record(const std::string& question = "What is 1 plus 1?") {
     Record r;
     r.id = "r1";
@@ -434,16 +453,7 @@ TEST_CASE("self-information drops what the model could have guessed", "[compress
     // A model with zero weights finds every token equally likely: ties keep the earlier words.
     const auto kernels = make_kernels({});
     const Bpe bpe = byte_tokenizer();
-    ModelConfig config;
-    config.layers = 1;
-    config.channels = 8;
-    config.heads = config.kv_heads = 2;
-    config.head_size = 4;
-    config.ffn = 8;
-    config.vocab = 257;
-    LoraConfig none;
-    none.r = 0;
-    Transformer model(*kernels, config, Train::nothing, none);
+    Transformer model(*kernels, byte_model(), Train::nothing, no_adapter());
     const std::vector<RankedText> ranked = rank_by_information(model, bpe, -1, {"one two three four", "", "x"});
     REQUIRE(ranked.size() == 3);
     REQUIRE(ranked[0].words.size() == 4);
@@ -465,17 +475,7 @@ TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {
 TEST_CASE("CasCoD asks for the rationale, then for the answer with the rationale in the prompt", "[prompt]") {
     const auto kernels = make_kernels({});
     const Bpe bpe = byte_tokenizer();
-    ModelConfig config;
-    config.layers = 1;
-    config.channels = 8;
-    config.heads = config.kv_heads = 2;
-    config.head_size = 4;
-    config.ffn = 8;
-    config.vocab = 257;
-    config.max_positions = 1024;
-    LoraConfig none;
-    none.r = 0;
-    Transformer model(*kernels, config, Train::nothing, none);
+    Transformer model(*kernels, byte_model(), Train::nothing, no_adapter());
     Rng rng(2);
     model.init_weights(rng);
     PromptSettings settings;
