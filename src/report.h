@@ -8,13 +8,22 @@
 #include <cstdio>
 #include <string>
 
+#include "results.h"
+#include "run_log.h"
+
 namespace skintern {
 
-// Writes RUN/results.json and RUN/report.html. Throws Error naming file, line and field when a log is
-// damaged.
-void write_report(const std::string& run_dir);
+// What a run's folder says. The folder may stand for it: write_report("out/tiny").
+struct Report {
+    Report(const std::string& run_dir); // throws Error naming file, line and field when a log is damaged
+    RunLog run;
+    Results results;
+};
+
+// Writes RUN/results.json and RUN/report.html.
+void write_report(const Report& report);
 
 // The tables of a run as aligned text of at most 110 columns, and whether SKIntern differs from Std-CoT.
-void print_table(const std::string& run_dir, FILE* out);
+void print_table(const Report& report, FILE* out);
 
 } // namespace skintern

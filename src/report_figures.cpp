@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "check.h"
+#include "numbers.h"
 #include "svg.h"
 
 namespace skintern {

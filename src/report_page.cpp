@@ -7,7 +7,9 @@
 #include <algorithm>
 
 #include "check.h"
+#include "numbers.h"
 #include "report_figures.h"
+#include "report_tables.h"
 #include "rng.h"
 #include "svg.h"
 
@@ -37,6 +39,7 @@ th, td { border-bottom: 1px solid var(--grid); }
 th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
 thead th { border-bottom: 1px solid var(--axis); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } td:first-child { font-weight: 600; }
+.plain td { white-space: normal; }
 td small { color: var(--muted); margin-left: 0.35em; } td.out { color: var(--muted); }
 .heat td:not(:first-child) { text-align: center; min-width: 4rem; border: 1px solid var(--page); }
 .heat th:not(:first-child) { text-align: center; white-space: normal; }
@@ -151,7 +154,7 @@ std::string mean_cell(const Estimate& e, const std::string& text) {
     return cell(e.known() ? text : "&ndash;");
 }
 
-std::string main_table(const RunLog& run, const Results& results) {
+std::string main_html(const RunLog& run, const Results& results) {
     std::string out =
         "<div class=\"wide\"><table><thead><tr><th>Method</th><th>In domain<br>%, 95 % interval</th>"
         "<th>Out of domain<br>%, 95 % interval</th><th>Prompt<br>tokens</th><th>New<br>tokens</th>"
@@ -175,32 +178,9 @@ std::string main_table(const RunLog& run, const Results& results) {
                  "agreed form.</p>\n";
 }
 
-std::string against_table(const Results& results) {
-    if (results.against.size() < 2) {
-        return "";
-    }
-    const auto tested = [](const Difference& t) {
-        return mean_cell(t.estimate, format("%s [%+.0f, %+.0f]<br>", signed_points(t.estimate.mean).c_str(),
-                                            100 * t.estimate.lo, 100 * t.estimate.hi) +
-                                         (t.p < 0 ? "not tested" : format("p %.2f", t.p)));
-    };
-    std::string out = "<div class=\"wide\"><table><thead><tr><th>Against " + escape(title_of(kBaseline)) +
-                      "</th><th>In domain</th><th>Out of domain</th><th>Covered facts</th><th>Uncovered facts</th></tr></thead>\n";
-    for (const Against& arm : results.against) {
-        out += "<tr><td>" + escape(title_of(arm.name)) + "</td>" + tested(arm.in_domain) + tested(arm.out_of_domain) +
-               tested(arm.covered) + tested(arm.uncovered) + "</tr>\n";
-    }
-    return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws whole tasks; "
-                 "p is two-sided, after Holm's correction for all arms of the column; with fewer than six tasks the interval is over questions and nothing is "
-                 "tested.</p>\n";
-}
-
-std::string claims_list(const Results& results) {
-    std::string out;
-    for (const Claim& claim : results.claims) {
-        out += "<li>" + escape(claim.text) + "? " + escape(claim_verdict(claim.difference)) + "</li>\n";
-    }
-    return out.empty() ? "" : "<ul class=\"note\">" + out + "</ul>\n";
+// A table with its title above it; nothing when it has no row.
+std::string titled(const Table& table) {
+    return table.rows.empty() ? "" : "<p class=\"note\">" + escape(table.title) + "</p>\n" + as_html(table);
 }
 
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.
@@ -410,7 +390,8 @@ std::string report_page(const RunLog& run, const Results& results) {
         "<meta name=\"color-scheme\" content=\"light dark\">\n<title>skintern: report of a run</title>\n"
         "<style>" +
         svg::style() + kStyle + "</style></head>\n<body><main>\n";
-    out += header(run, results) + main_table(run, results) + against_table(results) + claims_list(results);
+    out += header(run, results) + main_html(run, results) + titled(against_table(results));
+    out += section("Claims", as_html(claims_table(results)));
     out += figure_section(accuracy_figure(run, results), "wide");
     out += figure_section(cost_figure(run, results), "pair");
     out += figure_section(curve_figure(results), "wide");
