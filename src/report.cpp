@@ -7,7 +7,10 @@
 #include <algorithm>
 #include <vector>
 
+#include "check.h"
+#include "comparisons.h"
 #include "files.h"
+#include "report_markdown.h"
 #include "report_page.h"
 #include "report_tables.h"
 #include "results_json.h"
@@ -54,6 +57,17 @@ Report::Report(const std::string& run_dir) : run(read_run(run_dir)), results(com
 void write_report(const Report& report) {
     write_file(report.run.dir + "/results.json", results_to_json(report.run, report.results));
     write_file(report.run.dir + "/report.html", report_page(report.run, report.results));
+}
+
+void write_markdown(const std::vector<Report>& reports, const std::string& file) {
+    std::string command = "skintern report", runs;
+    for (const Report& report : reports) {
+        command += " " + report.run.dir;
+        runs += run_as_markdown(report.run, report.results);
+    }
+    write_file(file, "Made by `" + command + " --markdown " + file + "` from the logs of " +
+                         (reports.size() == 1 ? "one run" : format("%zu runs", reports.size())) +
+                         "; what is changed here is lost.\n\n" + runs);
 }
 
 void print_table(const Report& report, FILE* out) {

@@ -1,4 +1,5 @@
-// report_tables.h — the tables of a report, each made once for the terminal, the Markdown and the page.
+// report_tables.h — the tables of a report, each made once for the terminal, the Markdown and the page. One without rows has
+// nothing to tell in this run.
 #pragma once
 
 #include "results.h"
@@ -13,5 +14,16 @@ Table skills_table(const Results& results);
 Table splits_table(const Results& results);
 Table against_table(const Results& results);
 Table claims_table(const Results& results);
+Table groups_table(const Results& results);
+Table gold_table(const Results& results);
+Table without_gold_table(const Results& results);
+Table put_back_table(const Results& results); // what fine-tuning cost
+Table sets_table(const RunLog& run, const Results& results);
+Table ablation_table(const Ablation& ablation);
+
+// How the run was made.
+Table made_table(const RunLog& run);
+Table arms_table(const RunLog& run); // arms whose settings are not those of the arm of their method
+Table search_table(const RunLog& run);
 
 } // namespace skintern

@@ -5,6 +5,7 @@
 
 #include "answer.h"
 #include "score_tables.h"
+#include "teacher.h"
 
 namespace skintern {
 
@@ -14,6 +15,16 @@ bool answers_in_format(const std::string& generated) {
     const size_t mark = generated.find(kAnswerMark);
     return mark != std::string::npos &&
            generated.find_first_not_of(" \t\n", mark + std::string(kAnswerMark).size()) != std::string::npos;
+}
+
+// Of kGroups.
+std::string group_of(const std::string& task) {
+    for (const Family& family : families()) {
+        if (task == family.name) {
+            return kGroups[family.world ? 1 : 0];
+        }
+    }
+    return kGroups[2];
 }
 
 // ---- one method ----------------------------------------------------------------------------------------
@@ -33,11 +44,41 @@ void compute_breakdowns(MethodResult& result, const std::vector<MethodLog>& logs
             accuracy([&](const AnswerRow& r) { return in_domain(r) && r.task == task; }),
             accuracy([&](const AnswerRow& r) { return out_of_domain(r) && r.task == task; })};
     }
+    std::map<std::string, std::string> groups; // of each task
+    for (const std::string& task : tasks) {
+        groups[task] = group_of(task);
+    }
+    for (const std::string group : kGroups) {
+        result.by_group[group] = {
+            accuracy([&](const AnswerRow& r) { return in_domain(r) && groups.at(r.task) == group; }),
+            accuracy([&](const AnswerRow& r) { return out_of_domain(r) && groups.at(r.task) == group; })};
+    }
     for (const std::string split : kSplits) {
         result.by_split[split] = accuracy([&](const AnswerRow& r) { return r.split == split; });
     }
     result.covered = accuracy(covered_facts);
     result.uncovered = accuracy(uncovered_facts);
+}
+
+void compute_without_gold(MethodResult& result, const std::vector<MethodLog>& logs, const GoldInKnowledge& gold) {
+    const auto accuracy = [&](bool (*rows)(const AnswerRow&)) {
+        return bootstrap_mean(table_of(
+            logs, [&](const AnswerRow& r) { return rows(r) && gold.not_held.contains(r.split + "/" + r.id); }, right_answer));
+    };
+    result.in_domain_without_gold = accuracy(in_domain);
+    result.out_of_domain_without_gold = accuracy(out_of_domain);
+}
+
+void compute_put_back(MethodResult& result, const std::vector<MethodLog>& logs) {
+    const ScoreTable put_back = table_of(
+        logs, &MethodLog::beside, [](const AnswerRow& r) { return r.split == kPutBack; }, right_answer);
+    std::set<std::string> asked;
+    for (const std::string& question : put_back.questions) {
+        asked.insert(question.substr(question.find('/') + 1));
+    }
+    result.put_back = bootstrap_mean(put_back);
+    result.alone = bootstrap_mean(table_of(
+        logs, [&](const AnswerRow& r) { return in_domain(r) && asked.contains(r.id); }, right_answer));
 }
 
 void compute_skills(MethodResult& result, const std::vector<MethodLog>& logs) {
@@ -80,7 +121,7 @@ void compute_costs(MethodResult& result, const std::vector<MethodLog>& logs) {
     }
 }
 
-MethodResult compute_method(const RunLog& run, const std::string& name) {
+MethodResult compute_method(const RunLog& run, const std::string& name, const GoldInKnowledge& gold) {
     const std::vector<MethodLog>& logs = run.logs.at(name);
     MethodResult result;
     result.name = name;
@@ -91,6 +132,8 @@ MethodResult compute_method(const RunLog& run, const std::string& name) {
     result.in_domain_macro = bootstrap_macro_mean(in);
     result.out_of_domain_macro = bootstrap_macro_mean(out);
     compute_breakdowns(result, logs);
+    compute_without_gold(result, logs, gold);
+    compute_put_back(result, logs);
     compute_skills(result, logs);
     compute_costs(result, logs);
     if (run.logs.contains(kBaseline)) {
@@ -149,8 +192,9 @@ std::vector<MeterPoint> compute_meter(const std::vector<MethodLog>& logs) {
 
 Results compute_results(const RunLog& run) {
     Results results;
+    results.gold = look_for_gold(run.dir);
     for (const std::string& name : run.methods) {
-        results.methods.push_back(compute_method(run, name));
+        results.methods.push_back(compute_method(run, name, results.gold));
         std::vector<MeterPoint> points = compute_meter(run.logs.at(name));
         if (!points.empty()) {
             results.meter[name] = std::move(points);
@@ -162,6 +206,8 @@ Results compute_results(const RunLog& run) {
     results.comparison = compare_with_baseline(run);
     results.claims = check_claims(run);
     results.against = compare_all(run);
+    results.ablations = find_ablations(run, results.methods);
+    results.sets = score_sets(run);
     return results;
 }
 

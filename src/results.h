@@ -10,9 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "ablations.h"
 #include "claims.h"
 #include "comparisons.h"
+#include "gold_in_knowledge.h"
 #include "run_log.h"
+#include "set_scores.h"
 #include "statistics.h"
 
 namespace skintern {
@@ -23,9 +26,14 @@ struct MethodResult {
     Estimate in_domain_macro, out_of_domain_macro;                // mean of the tasks' accuracies
     std::map<std::string, std::pair<Estimate, Estimate>> by_task; // task -> in domain, out of domain
     std::map<std::string, Estimate> by_split;
+    std::map<std::string, std::pair<Estimate, Estimate>> by_group; // of tasks (kGroups) -> the same
     // In domain, so that length and wording are the same on both sides.
     Estimate covered;   // every needed fact is stated by some training response
     Estimate uncovered; // at least one needed fact stands in the knowledge only
+    // Over the questions whose knowledge does not hold the answer.
+    Estimate in_domain_without_gold, out_of_domain_without_gold;
+    // What fine-tuning cost: the same test questions from the question alone and with the knowledge put back.
+    Estimate alone, put_back;
     // Part-skills, over all splits.
     Estimate find;   // facts found of the facts needed
     Estimate apply;  // right answers among the rows that found every fact they needed
@@ -49,6 +57,9 @@ struct MeterPoint {
     double nll_knowledge = 0;
 };
 
+// Groups of tasks, after the teacher's families.
+inline constexpr const char* kGroups[] = {"as in BIG-Bench Hard", "invented world", "other tasks"};
+
 struct Results {
     std::vector<MethodResult> methods; // in the order of run.json
     std::vector<CurvePoint> curve;     // of skintern, by stage
@@ -56,6 +67,9 @@ struct Results {
         meter; // method -> points by step; methods without a meter left out
     Comparison comparison;
     std::vector<Claim> claims;    // of which both arms are there
+    GoldInKnowledge gold;         // of the run's data
+    std::vector<Ablation> ablations;
+    std::vector<SetScores> sets;
     std::vector<Against> against; // of every other arm with Std-CoT, when that is there
 };
 

@@ -52,6 +52,12 @@ Json method_json(const MethodResult& m) {
         json["by_split"][split] = rows_json(m.by_split.at(split));
     }
     json["coverage"] = {{"covered", rows_json(m.covered)}, {"uncovered", rows_json(m.uncovered)}};
+    for (const auto& [group, estimates] : m.by_group) {
+        json["by_group"][group] = {{"id", rows_json(estimates.first)}, {"ood", rows_json(estimates.second)}};
+    }
+    json["without_gold_in_knowledge"] = {{"id", rows_json(m.in_domain_without_gold)},
+                                         {"ood", rows_json(m.out_of_domain_without_gold)}};
+    json["knowledge_put_back"] = {{"alone", rows_json(m.alone)}, {"put_back", rows_json(m.put_back)}};
     json["skills"] = {
         {"find", mean_json(m.find)}, {"apply", mean_json(m.apply)}, {"format", mean_json(m.format)}};
     json["strict_accuracy"] = mean_json(m.strict);
@@ -135,6 +141,47 @@ Json claims_json(const Results& results) {
     return json;
 }
 
+Json ablations_json(const Results& results) {
+    Json json = Json::array();
+    for (const Ablation& ablation : results.ablations) {
+        Json points = Json::array();
+        for (const AblationPoint& point : ablation.points) {
+            points.push_back({{"arm", point.arm},
+                              {"method", point.method},
+                              {"value", point.value.number ? plain(*point.value.number) : Json(point.value.text)},
+                              {"id", rows_json(point.in_domain)},
+                              {"ood", rows_json(point.out_of_domain)},
+                              {"covered", rows_json(point.covered)},
+                              {"uncovered", rows_json(point.uncovered)}});
+        }
+        json.push_back({{"setting", ablation.setting}, {"points", points}});
+    }
+    return json;
+}
+
+Json sets_json(const RunLog& run, const Results& results) {
+    Json json = Json::array();
+    for (const SetScores& arm : results.sets) {
+        Json by_set = Json::object();
+        for (size_t s = 0; s < run.sets.size(); s++) {
+            by_set[run.sets[s]] = rows_json(arm.by_set[s]);
+        }
+        json.push_back({{"arm", arm.arm},
+                        {"by_set", by_set},
+                        {"mean", interval_json(arm.mean)},
+                        {"minus_std_cot", interval_json(arm.against_baseline)}});
+    }
+    return json;
+}
+
+Json gold_json(const Results& results) {
+    Json json = Json::array();
+    for (const GoldCount& count : results.gold.counts) {
+        json.push_back({{"split", count.split}, {"family", count.family}, {"rows", count.rows}, {"held", count.held}});
+    }
+    return json;
+}
+
 } // namespace
 
 std::string results_to_json(const RunLog& run, const Results& results) {
@@ -156,6 +203,9 @@ std::string results_to_json(const RunLog& run, const Results& results) {
         {"ood", difference_json(comparison.out_of_domain, comparison.out_of_domain_by_seed)}};
     json["claims"] = claims_json(results);
     json["against"] = against_json(results);
+    json["ablations"] = ablations_json(results);
+    json["sets"] = sets_json(run, results);
+    json["gold_in_knowledge"] = gold_json(results);
     // A folder name that is not UTF-8 can stand in for the name of a method; it must not stop the report.
     return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }

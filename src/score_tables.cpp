@@ -13,13 +13,17 @@ Score right_answer(const AnswerRow& row) { return {row.correct ? 1.0 : 0.0, 1}; 
 Score flops_of(const AnswerRow& row) { return {row.flops, 1}; }
 
 ScoreTable table_of(const std::vector<MethodLog>& logs, const Keep& keep, const Grade& grade) {
+    return table_of(logs, &MethodLog::eval, keep, grade);
+}
+
+ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep, const Grade& grade) {
     struct Question {
         std::string task;
         std::vector<Score> by_seed;
     };
     std::map<std::string, Question> questions; // sorted, so that the order of rows in a file does not matter
     for (size_t s = 0; s < logs.size(); s++) {
-        for (const auto& [split, rows] : logs[s].eval) {
+        for (const auto& [split, rows] : logs[s].*files) {
             for (const AnswerRow& row : rows) {
                 if (keep(row)) {
                     Question& question = questions[split + "/" + row.id];

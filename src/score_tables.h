@@ -33,7 +33,11 @@ Score flops_of(const AnswerRow& row);
 
 // ---- tables --------------------------------------------------------------------------------------------
 
-// The scores of the rows that `keep` keeps, question by question, over all seeds of one arm.
+using AnswerFiles = std::map<std::string, std::vector<AnswerRow>>;
+
+// The scores of the rows that `keep` keeps, question by question, over all seeds of one arm: of the splits, or of the files
+// that stand beside them.
 ScoreTable table_of(const std::vector<MethodLog>& logs, const Keep& keep, const Grade& grade);
+ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep, const Grade& grade);
 
 } // namespace skintern

@@ -2,6 +2,7 @@
 #include "tables.h"
 
 #include <algorithm>
+#include <cctype>
 
 #include "svg.h"
 
@@ -22,13 +23,24 @@ std::vector<size_t> column_widths(const std::vector<Row>& rows) {
     return widths;
 }
 
-std::string joined(const Row& row, const std::vector<size_t>& widths, const std::string& between) {
+std::string joined(const Row& row, const std::vector<size_t>& widths, const std::vector<bool>& words, const std::string& between) {
     std::string line;
     for (size_t c = 0; c < row.size(); c++) {
         const std::string space(widths[c] - row[c].size(), ' ');
-        line += c == 0 ? row[c] + space : between + space + row[c];
+        line += (c == 0 ? "" : between) + (words[c] ? row[c] + space : space + row[c]);
     }
     return line;
+}
+
+// The columns that hold words, not numbers: the first, and those with a cell that begins with a letter.
+std::vector<bool> word_columns(const Table& table) {
+    std::vector<bool> words(table.head.size());
+    for (size_t c = 0; c < words.size(); c++) {
+        words[c] = c == 0 || std::any_of(table.rows.begin(), table.rows.end(), [&](const Row& row) {
+                       return std::isalpha(static_cast<unsigned char>(row[c][0])) != 0;
+                   });
+    }
+    return words;
 }
 
 // The lines of the head: a column with fewer lines than others has its text in the first one.
@@ -49,6 +61,7 @@ std::vector<Row> head_lines(const Row& head) {
 
 Row on_one_line(Row row) {
     for (std::string& cell : row) {
+        cell.erase(0, cell.find_first_not_of('\n'));
         std::replace(cell.begin(), cell.end(), '\n', ' ');
     }
     return row;
@@ -66,14 +79,14 @@ Row for_markdown(const Row& row) {
     return out;
 }
 
-std::string html_row(const Row& row, const char* tag) {
+std::string html_row(const Row& row, const std::vector<bool>& words, const char* tag) {
     std::string out = "<tr>";
-    for (const std::string& cell : row) {
-        std::string text = svg::escape(cell);
+    for (size_t c = 0; c < row.size(); c++) {
+        std::string text = svg::escape(row[c]);
         for (size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at)) {
             text.replace(at, 1, "<br>");
         }
-        out += std::string("<") + tag + ">" + text + "</" + tag + ">";
+        out += std::string("<") + tag + (words[c] ? " class=\"words\">" : ">") + text + "</" + tag + ">";
     }
     return out + "</tr>\n";
 }
@@ -91,7 +104,7 @@ std::string as_text(const Table& table) {
     const std::vector<size_t> widths = column_widths(lines);
     std::string out = table.title.empty() ? "" : table.title + "\n";
     for (const Row& row : lines) {
-        const std::string line = joined(row, widths, "  ");
+        const std::string line = joined(row, widths, word_columns(table), "  ");
         out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
     }
     return out + (table.note.empty() ? "" : table.note + "\n");
@@ -103,23 +116,33 @@ std::string as_markdown(const Table& table) {
         lines.push_back(for_markdown(row));
     }
     const std::vector<size_t> widths = column_widths(lines);
+    const std::vector<bool> words = word_columns(table);
     Row rule;
     for (size_t c = 0; c < table.head.size(); c++) {
-        rule.push_back(std::string(std::max<size_t>(widths[c], 3) - (c == 0 ? 0 : 1), '-') + (c == 0 ? "" : ":"));
+        rule.push_back(std::string(std::max<size_t>(widths[c], 3) - (words[c] ? 0 : 1), '-') + (words[c] ? "" : ":"));
     }
     lines.insert(lines.begin() + 1, rule);
     const std::vector<size_t> wide = column_widths(lines);
     std::string out = table.title.empty() ? "" : on_one_line({table.title})[0] + "\n\n";
     for (const Row& row : lines) {
-        out += "| " + joined(row, wide, " | ") + " |\n";
+        out += "| " + joined(row, wide, words, " | ") + " |\n";
     }
     return out + "\n" + (table.note.empty() ? "" : table.note + "\n\n");
 }
 
-std::string as_html(const Table& table) {
-    std::string out = "<div class=\"wide\"><table class=\"plain\"><thead>" + html_row(table.head, "th") + "</thead>\n";
+std::string as_markdown_list(const Table& table) {
+    std::string out;
     for (const Row& row : table.rows) {
-        out += html_row(row, "td");
+        out += "- " + row[0] + ": " + row[1] + "\n";
+    }
+    return out + "\n";
+}
+
+std::string as_html(const Table& table) {
+    const std::vector<bool> words = word_columns(table);
+    std::string out = "<div class=\"wide\"><table class=\"plain\"><thead>" + html_row(table.head, words, "th") + "</thead>\n";
+    for (const Row& row : table.rows) {
+        out += html_row(row, words, "td");
     }
     return out + "</table></div>\n" +
            (table.note.empty() ? "" : "<p class=\"note\">" + svg::escape(table.note) + "</p>\n");

@@ -13,12 +13,13 @@ struct Table {
     std::string note;                           // how to read it, or empty
 };
 
-// Aligned with spaces: the first column flush left, the others flush right. A name longer than kNameWidth is cut.
+// Aligned with spaces: words flush left, numbers flush right. A name longer than kNameWidth is cut.
 inline constexpr size_t kNameWidth = 16;
 std::string as_text(const Table& table);
 
-// As Markdown, aligned too, so that it can be read as it stands.
+// As Markdown, aligned too, so that it can be read as it stands; and as a list of "- name: value" for a table of two columns.
 std::string as_markdown(const Table& table);
+std::string as_markdown_list(const Table& table);
 
 // As HTML; everything is escaped.
 std::string as_html(const Table& table);

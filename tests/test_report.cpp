@@ -84,11 +84,13 @@ TEST_CASE("keys stand in a fixed order and methods as in run.json", "[report]") 
     for (const auto& [key, value] : results["methods"][0].items()) {
         method_keys.push_back(key);
     }
-    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "claims", "against"});
+    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "claims", "against",
+                                             "ablations", "sets", "gold_in_knowledge"});
     REQUIRE(names == std::vector<std::string>{"base", "std-cot", "skintern"});
     REQUIRE(method_keys == std::vector<std::string>{"name", "id_accuracy", "ood_accuracy",
                                                     "id_accuracy_macro", "ood_accuracy_macro", "by_task",
-                                                    "by_split", "coverage", "skills", "strict_accuracy",
+                                                    "by_split", "coverage", "by_group",
+                                                    "without_gold_in_knowledge", "knowledge_put_back", "skills", "strict_accuracy",
                                                     "unreadable", "prompt_tokens", "new_tokens",
                                                     "flops_per_question", "flops_relative_to_std_cot",
                                                     "train_updates", "train_tokens"});
