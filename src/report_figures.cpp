@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 
 #include "check.h"
 #include "numbers.h"
@@ -15,6 +16,8 @@ namespace skintern {
 
 namespace {
 
+constexpr size_t kMostNamedDots = 8;
+constexpr size_t kMostDots = 20; // more of them, and variants of a method are left to the ablations
 const char* const kBootstrapNote = "95 % percentile intervals of 2000 bootstrap resamples of the questions";
 
 svg::Value value_of(const Estimate& estimate) {
@@ -206,7 +209,10 @@ Figure skills_figure(const RunLog& run, const Results& results) {
 
 Figure cost_figure(const RunLog& run, const Results& results) {
     const std::string title = "Accuracy against cost";
-    std::string charts;
+    // Names of many dots would cover the dots: they then have numbers, and the names stand below.
+    const bool numbered = results.methods.size() > kMostNamedDots;
+    const bool crowded = results.methods.size() > kMostDots;
+    std::string charts, names;
     const auto add = [&](const char* where, Estimate MethodResult::*accuracy) {
         svg::ScatterChart chart;
         chart.title = title + ", " + where;
@@ -214,10 +220,12 @@ Figure cost_figure(const RunLog& run, const Results& results) {
         chart.x.logarithmic = true;
         chart.y.label = std::string("accuracy ") + where;
         chart.y.percent = true;
-        for (const MethodResult& m : results.methods) {
-            if ((m.*accuracy).known() && m.flops.known() && m.flops.mean > 0) {
-                chart.dots.push_back(
-                    {title_of(m.name), method_color(run, m.name), m.flops.mean, value_of(m.*accuracy)});
+        for (size_t i = 0; i < results.methods.size(); i++) {
+            const MethodResult& m = results.methods[i];
+            const bool shown = !crowded || m.name == method_of(run, m.name).name;
+            if (shown && (m.*accuracy).known() && m.flops.known() && m.flops.mean > 0) {
+                chart.dots.push_back({numbered ? format("%zu", i + 1) : title_of(m.name), method_color(run, m.name),
+                                      m.flops.mean, value_of(m.*accuracy)});
             }
         }
         if (!chart.dots.empty()) {
@@ -229,10 +237,108 @@ Figure cost_figure(const RunLog& run, const Results& results) {
     if (charts.empty()) {
         return {title, "", "No question has been answered yet."};
     }
-    return {title, charts,
+    for (size_t i = 0; i < results.methods.size(); i++) {
+        const std::string& name = results.methods[i].name;
+        if (!crowded || name == method_of(run, name).name) {
+            names += format("<li value=\"%zu\">", i + 1) + svg::escape(title_of(name)) + "</li>\n";
+        }
+    }
+    return {title, charts + (numbered ? "<ol class=\"key\">\n" + names + "</ol>\n" : ""),
             format("Accuracy against the mean FLOPs of a question (prompt and generated tokens, with "
                    "attention and a key-value cache, logarithmic), with %s.",
                    kBootstrapNote)};
+}
+
+Figure put_back_figure(const RunLog& run, const Results& results) {
+    const std::vector<std::string> names = {"question alone", "knowledge put back", "unseen families"};
+    svg::BarChart chart = method_bars(run, results, names, [&](const MethodResult& m) {
+        // The base model has the two as methods of their own.
+        if (m.name == "base") {
+            const auto with = std::find_if(results.methods.begin(), results.methods.end(),
+                                           [](const MethodResult& other) { return other.name == "base+knowledge"; });
+            return std::vector<Estimate>{m.in_domain, with == results.methods.end() ? Estimate{} : with->in_domain,
+                                         m.by_split.at("unseen")};
+        }
+        return m.put_back.known() ? std::vector<Estimate>{m.alone, m.put_back, m.by_split.at("unseen")}
+                                  : std::vector<Estimate>(3);
+    });
+    if (std::none_of(results.methods.begin(), results.methods.end(), [](const MethodResult& m) { return m.put_back.known(); })) {
+        chart.groups.clear();
+    }
+    chart.x.label = "questions answered right";
+    return bar_figure("What fine-tuning cost", chart,
+                      format("Test questions from the question alone, the same with the knowledge put back into the prompt after "
+                             "training, and questions of unseen families, with %s; a trained model that reads its prompt worse "
+                             "than the base model has paid for what it learned.",
+                             kBootstrapNote),
+                      "No cell has with-knowledge.jsonl.");
+}
+
+// ---- ablations -----------------------------------------------------------------------------------------
+
+namespace {
+
+// A line a method over the numbers of an axis.
+svg::LineChart ablation_lines(const RunLog& run, const Ablation& ablation, const std::string& where,
+                              Estimate AblationPoint::*accuracy) {
+    svg::LineChart chart;
+    chart.title = ablation.title + ", " + where;
+    chart.x.label = ablation.title;
+    chart.x.logarithmic = ablation.logarithmic;
+    chart.y.label = "accuracy " + where;
+    chart.y.percent = true;
+    std::set<double> values;
+    for (const AblationPoint& point : ablation.points) {
+        if (!(point.*accuracy).known()) {
+            continue;
+        }
+        const std::string label = title_of(point.method);
+        if (chart.lines.empty() || chart.lines.back().label != label) {
+            chart.lines.emplace_back();
+            chart.lines.back().label = label;
+            chart.lines.back().color = method_color(run, point.method);
+            chart.lines.back().dots = true;
+        }
+        svg::Line& line = chart.lines.back();
+        line.x.push_back(*point.value.number);
+        line.y.push_back((point.*accuracy).mean);
+        line.lo.push_back((point.*accuracy).lo);
+        line.hi.push_back((point.*accuracy).hi);
+        if (values.insert(*point.value.number).second) {
+            chart.x.ticks.emplace_back(*point.value.number, value_text(point.value));
+        }
+    }
+    return values.size() < 2 ? svg::LineChart() : chart; // one value makes no line
+}
+
+svg::BarChart ablation_bars(const RunLog& run, const Ablation& ablation) {
+    svg::BarChart chart;
+    chart.title = ablation.title;
+    chart.bar_names = {"in domain", "out of domain"};
+    chart.x.percent = true;
+    chart.x.label = "questions answered right";
+    for (const AblationPoint& point : ablation.points) {
+        chart.groups.push_back({title_of(point.method) + ", " + value_text(point.value),
+                                method_color(run, point.method),
+                                {value_of(point.in_domain), value_of(point.out_of_domain)},
+                                {point.in_domain.known(), point.out_of_domain.known()}});
+    }
+    return chart;
+}
+
+} // namespace
+
+Figure ablation_figure(const RunLog& run, const Ablation& ablation) {
+    const std::string title = "Ablation: " + ablation.title;
+    std::string charts = ablation.numeric ? "" : svg::draw(ablation_bars(run, ablation));
+    if (ablation.numeric) {
+        for (const auto& [where, accuracy] : {std::pair{"in domain", &AblationPoint::in_domain},
+                                              std::pair{"out of domain", &AblationPoint::out_of_domain}}) {
+            const svg::LineChart chart = ablation_lines(run, ablation, where, accuracy);
+            charts += chart.lines.empty() ? "" : svg::draw(chart);
+        }
+    }
+    return {title, charts, format("Accuracy of arms that differ in %s alone, with %s.", ablation.setting.c_str(), kBootstrapNote)};
 }
 
 // ---- through training ----------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ struct Figure {
 Figure accuracy_figure(const RunLog& run, const Results& results);
 Figure loss_figure(const RunLog& run);
 Figure cost_figure(const RunLog& run, const Results& results); // two charts side by side
+Figure put_back_figure(const RunLog& run, const Results& results);
+Figure ablation_figure(const RunLog& run, const Ablation& ablation); // lines over numbers, bars otherwise
 Figure curve_figure(const Results& results);
 Figure meter_figure(const RunLog& run, const Results& results);
 Figure coverage_figure(const RunLog& run, const Results& results);

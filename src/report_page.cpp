@@ -40,6 +40,8 @@ th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
 thead th { border-bottom: 1px solid var(--axis); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } td:first-child { font-weight: 600; }
 .plain td { white-space: normal; }
+.plain .words { text-align: left; }
+.key { grid-column: 1 / -1; columns: 9rem; font-size: 0.85rem; margin: 0.5rem 0 0; }
 td small { color: var(--muted); margin-left: 0.35em; } td.out { color: var(--muted); }
 .heat td:not(:first-child) { text-align: center; min-width: 4rem; border: 1px solid var(--page); }
 .heat th:not(:first-child) { text-align: center; white-space: normal; }
@@ -347,38 +349,42 @@ std::string example_section(const RunLog& run) {
 
 // ---- how it was made -----------------------------------------------------------------------------------
 
+// What the tables of the run tell, then what else stands in run.json, then what did not fit the token budget.
 std::string made_section(const RunLog& run) {
     std::string out = "<div class=\"wide\"><table class=\"made\">\n";
-    for (const auto& [name, value] : run.settings) {
+    const auto add = [&](const std::string& name, const std::string& value) {
         out += "<tr><td>" + escape(name) + "</td><td>" + escape(value) + "</td></tr>\n";
+    };
+    for (const auto& row : made_table(run).rows) {
+        add(row[0], row[1]);
+    }
+    for (const auto& [name, value] : run.settings) {
+        add(name, value);
     }
     for (const std::string& method : run.methods) {
         for (size_t s = 0; s < run.seeds.size(); s++) {
             const std::optional<Dropped>& dropped = run.logs.at(method)[s].dropped;
             if (dropped) {
-                out +=
-                    "<tr><td>" +
-                    escape(format("dropped, seed %ld, %s", static_cast<long>(run.seeds[s]), method.c_str())) +
-                    format("</td><td>%ld training rows left out, %ld with knowledge cut, %ld with examples "
-                           "cut to "
-                           "the token budget</td></tr>\n",
+                add(format("dropped, seed %ld, %s", static_cast<long>(run.seeds[s]), method.c_str()),
+                    format("%ld training rows left out, %ld with knowledge cut, %ld with examples cut to the token budget",
                            static_cast<long>(dropped->left_out), static_cast<long>(dropped->knowledge_cut),
-                           static_cast<long>(dropped->shots_cut));
+                           static_cast<long>(dropped->shots_cut)));
             }
         }
     }
-    return out + "</table></div>\n";
+    return out + "</table></div>\n" + titled(arms_table(run)) + titled(search_table(run));
 }
 
 std::string section(const std::string& title, const std::string& body) {
     return "<section><h2>" + escape(title) + "</h2>\n" + body + "</section>\n";
 }
 
-std::string figure_section(const Figure& figure, const char* layout) {
+// `below`: a table with the same figures, or nothing.
+std::string figure_section(const Figure& figure, const char* layout, const std::string& below = "") {
     const std::string picture =
         figure.svg.empty() ? "" : format("<div class=\"%s\">\n", layout) + figure.svg + "</div>\n";
     return section(figure.title, "<figure>" + picture + "<figcaption>" + escape(figure.caption) +
-                                     "</figcaption></figure>\n");
+                                     "</figcaption></figure>\n" + below);
 }
 
 } // namespace
@@ -399,7 +405,17 @@ std::string report_page(const RunLog& run, const Results& results) {
     out += figure_section(loss_figure(run), "wide");
     out += figure_section(coverage_figure(run, results), "wide");
     out += figure_section(skills_figure(run, results), "wide");
-    out += section("By task", task_table(results));
+    out += figure_section(put_back_figure(run, results), "wide", titled(put_back_table(results)));
+    for (const Ablation& ablation : results.ablations) {
+        out += figure_section(ablation_figure(run, ablation), "wide", titled(ablation_table(ablation)));
+    }
+    if (!results.sets.empty()) {
+        out += section("Optional sets", as_html(sets_table(run, results)));
+    }
+    out += section("By task", titled(groups_table(results)) + task_table(results));
+    if (!results.gold.counts.empty()) {
+        out += section("Answers that stand in the knowledge", titled(gold_table(results)) + titled(without_gold_table(results)));
+    }
     out += section("Schedule of the curriculum", schedule_table(run));
     out += section("Answers to read", example_section(run));
     out += section("How the run was made", made_section(run));

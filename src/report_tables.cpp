@@ -92,7 +92,9 @@ Table against_table(const Results& results) {
 }
 
 Table claims_table(const Results& results) {
-    Table table = {"Not corrected for their number", {"claim", "verdict", "numbers", "interval"}, {}, ""};
+    Table table = {"Not corrected for their number", {"claim", "verdict", "numbers", "interval"}, {},
+                   "The best is found on the questions it is then compared on. Each resample of tasks (or questions) finds it anew, and the "
+                   "interval takes back what the finding gains."};
     for (const Claim& claim : results.claims) {
         table.rows.push_back({claim.text, verdict_of(claim), numbers_of(claim), claim.note});
     }
