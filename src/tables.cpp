@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "numbers.h"
 #include "svg.h"
 
 namespace skintern {
@@ -32,13 +33,19 @@ std::string joined(const Row& row, const std::vector<size_t>& widths, const std:
     return line;
 }
 
-// The columns that hold words, not numbers: the first, and those with a cell that begins with a letter.
+bool begins_number(const std::string& cell) {
+    const size_t sign = cell.find_first_not_of("[+-");
+    return sign != std::string::npos && std::isdigit(static_cast<unsigned char>(cell[sign])) != 0;
+}
+
+// The columns that hold words: the first, and those in which something is told and nothing is a number.
 std::vector<bool> word_columns(const Table& table) {
     std::vector<bool> words(table.head.size());
     for (size_t c = 0; c < words.size(); c++) {
-        words[c] = c == 0 || std::any_of(table.rows.begin(), table.rows.end(), [&](const Row& row) {
-                       return std::isalpha(static_cast<unsigned char>(row[c][0])) != 0;
-                   });
+        const auto any = [&](auto is) {
+            return std::any_of(table.rows.begin(), table.rows.end(), [&](const Row& row) { return is(row[c]); });
+        };
+        words[c] = c == 0 || (any([](const std::string& cell) { return cell != kUnknown; }) && !any(begins_number));
     }
     return words;
 }
