@@ -40,9 +40,14 @@ constexpr Axis kAxes[] = {
 // What cells had that were made before the setting was there.
 const std::map<std::string, Setting>& defaults() {
     static const std::map<std::string, Setting> values = {
-        {"knowledge", {"full", {}}},       {"rationales", {"stated", {}}},          {"wrong", {"0.0", 0.0}},
-        {"keep_knowledge", {"false", {}}}, {"compressor", {"information", {}}},     {"train_share", {"1.0", 1.0}},
-        {"shots_from", {"block", {}}},     {"train.one_schedule", {"false", {}}},
+        {"knowledge", {"full", {}}},
+        {"rationales", {"stated", {}}},
+        {"wrong", {"0.0", 0.0}},
+        {"keep_knowledge", {"false", {}}},
+        {"compressor", {"information", {}}},
+        {"train_share", {"1.0", 1.0}},
+        {"shots_from", {"block", {}}},
+        {"train.one_schedule", {"false", {}}},
     };
     return values;
 }
@@ -69,12 +74,14 @@ bool stands_alone(const std::string& setting, const std::set<std::string>& diffe
 }
 
 bool is_numeric(const std::vector<AblationPoint>& points) {
-    return std::all_of(points.begin(), points.end(), [](const AblationPoint& p) { return p.value.number.has_value(); });
+    return std::all_of(points.begin(), points.end(),
+                       [](const AblationPoint& p) { return p.value.number.has_value(); });
 }
 
 AblationPoint point_of(const RunLog& run, const std::vector<MethodResult>& methods, const std::string& arm,
                        const std::string& setting) {
-    const auto found = std::find_if(methods.begin(), methods.end(), [&](const MethodResult& m) { return m.name == arm; });
+    const auto found =
+        std::find_if(methods.begin(), methods.end(), [&](const MethodResult& m) { return m.name == arm; });
     return {arm,
             method_of(run, arm).name,
             setting_of(run, arm, setting),
@@ -85,8 +92,9 @@ AblationPoint point_of(const RunLog& run, const std::vector<MethodResult>& metho
 }
 
 // The arm of the method and its variants, numbers in order.
-std::vector<AblationPoint> points_of(const RunLog& run, const std::vector<MethodResult>& methods, const std::string& method,
-                                     const std::vector<std::string>& variants, const std::string& setting) {
+std::vector<AblationPoint> points_of(const RunLog& run, const std::vector<MethodResult>& methods,
+                                     const std::string& method, const std::vector<std::string>& variants,
+                                     const std::string& setting) {
     std::vector<AblationPoint> points = {point_of(run, methods, method, setting)};
     for (const std::string& arm : variants) {
         points.push_back(point_of(run, methods, arm, setting));
@@ -101,7 +109,8 @@ std::vector<AblationPoint> points_of(const RunLog& run, const std::vector<Method
 
 // Where an axis stands in the report.
 size_t rank(const std::string& setting) {
-    const auto* found = std::find_if(std::begin(kAxes), std::end(kAxes), [&](const Axis& axis) { return setting == axis.setting; });
+    const auto* found = std::find_if(std::begin(kAxes), std::end(kAxes),
+                                     [&](const Axis& axis) { return setting == axis.setting; });
     return static_cast<size_t>(found - std::begin(kAxes));
 }
 
@@ -111,8 +120,9 @@ Ablation make_ablation(const std::string& setting, std::vector<AblationPoint> po
     ablation.setting = setting;
     ablation.title = axis < std::size(kAxes) ? kAxes[axis].title : setting;
     ablation.numeric = is_numeric(points);
-    ablation.logarithmic = ablation.numeric && axis < std::size(kAxes) && kAxes[axis].logarithmic &&
-                           std::all_of(points.begin(), points.end(), [](const AblationPoint& p) { return *p.value.number > 0; });
+    ablation.logarithmic =
+        ablation.numeric && axis < std::size(kAxes) && kAxes[axis].logarithmic &&
+        std::all_of(points.begin(), points.end(), [](const AblationPoint& p) { return *p.value.number > 0; });
     ablation.points = std::move(points);
     return ablation;
 }
@@ -157,7 +167,8 @@ std::vector<std::string> differing_settings(const RunLog& run, const std::string
             differ.insert(name);
         }
     }
-    const bool one_stage = setting_of(run, arm, "stages").text == "1" || setting_of(run, model, "stages").text == "1";
+    const bool one_stage =
+        setting_of(run, arm, "stages").text == "1" || setting_of(run, model, "stages").text == "1";
     std::vector<std::string> out;
     for (const std::string& name : differ) {
         if (stands_alone(name, differ, one_stage)) {
@@ -168,7 +179,8 @@ std::vector<std::string> differing_settings(const RunLog& run, const std::string
 }
 
 std::vector<Ablation> find_ablations(const RunLog& run, const std::vector<MethodResult>& methods) {
-    std::map<std::string, std::map<std::string, std::vector<std::string>>> arms_of; // setting -> method -> arms
+    std::map<std::string, std::map<std::string, std::vector<std::string>>>
+        arms_of; // setting -> method -> arms
     for (const std::string& arm : run.methods) {
         const std::vector<std::string> differ = differing_settings(run, arm);
         if (differ.size() == 1) {
@@ -181,7 +193,8 @@ std::vector<Ablation> find_ablations(const RunLog& run, const std::vector<Method
         for (const std::string& method : run.methods) { // in their order
             const auto found = by_method.find(method);
             if (found != by_method.end()) {
-                const std::vector<AblationPoint> more = points_of(run, methods, method, found->second, setting);
+                const std::vector<AblationPoint> more =
+                    points_of(run, methods, method, found->second, setting);
                 points.insert(points.end(), more.begin(), more.end());
             }
         }

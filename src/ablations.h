@@ -1,9 +1,10 @@
 // ablations.h — which arms of a run are ablations, found from their settings.
 //
-// An arm is compared with the arm that has the name of its method. When the two differ in one setting and nothing else,
-// that setting is an axis of the ablations and the arm a point on it, beside the arm it is compared with. Some settings
-// follow from others and do not count by themselves: what each stage keeps follows from schedule and number of stages,
-// alpha goes with the rank, the model with the number of its parameters.
+// An arm is compared with the arm that has the name of its method. When the two differ in one setting and
+// nothing else, that setting is an axis of the ablations and the arm a point on it, beside the arm it is
+// compared with. Some settings follow from others and do not count by themselves: what each stage keeps
+// follows from schedule and number of stages, alpha goes with the rank, the model with the number of its
+// parameters.
 #pragma once
 
 #include <optional>
@@ -31,8 +32,8 @@ struct Ablation {
     std::vector<AblationPoint> points; // method by method, numbers in order
 };
 
-// Settings in which an arm differs from the one it is compared with, in the order of their names; none when it is that one
-// or when there is no such arm.
+// Settings in which an arm differs from the one it is compared with, in the order of their names; none when
+// it is that one or when there is no such arm.
 std::vector<std::string> differing_settings(const RunLog& run, const std::string& arm);
 
 // The value of an arm's setting, "-" when the logs do not tell it.

@@ -1,10 +1,10 @@
 // claims.h — what is claimed of SKIntern, or what a sceptic asks of it, and what a run says to that.
 //
-// "The best baseline" is chosen on the same questions that it is then compared on, which makes it look better than
-// it is. Each resample of the bootstrap therefore chooses anew, so that the interval holds the choice as well. A
-// baseline is a method that is trained and answers from the question alone, as SKIntern does, without being one of its
-// relatives (those that learn from knowledge which is withdrawn, or from responses of their own). Only arms with the
-// name of their method count: the others are variants.
+// "The best baseline" is chosen on the same questions that it is then compared on, which makes it look better
+// than it is. Each resample of the bootstrap therefore chooses anew, so that the interval holds the choice as
+// well. A baseline is a method that is trained and answers from the question alone, as SKIntern does, without
+// being one of its relatives (those that learn from knowledge which is withdrawn, or from responses of their
+// own). Only arms with the name of their method count: the others are variants.
 #pragma once
 
 #include <string>

@@ -81,7 +81,9 @@ std::vector<Against> compare_all(const RunLog& run) {
     return all;
 }
 
-bool is_tested(const Difference& difference) { return difference.estimate.known() && difference.p >= 0; }
+bool is_tested(const Difference& difference) {
+    return difference.estimate.known() && difference.p >= 0;
+}
 
 std::string verdict_line(const char* where, const Estimate& difference) {
     const std::string begin = title_of(kOurs) + " - " + title_of(kBaseline) + " " + where + ": ";

@@ -1,7 +1,7 @@
 // comparisons.h — differences between arms, paired by question.
 //
-// An interval is over tasks: what is drawn are whole tasks (statistics.h). With fewer than kFewestTasks of them it
-// would promise too much; it is then over questions, and nothing is tested.
+// An interval is over tasks: what is drawn are whole tasks (statistics.h). With fewer than kFewestTasks of
+// them it would promise too much; it is then over questions, and nothing is tested.
 #pragma once
 
 #include <string>

@@ -14,9 +14,13 @@ namespace {
 
 constexpr const char* kDataSplits[] = {"train", "validation", "test", "longer", "unseen", "reworded"};
 
-bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; }
+bool is_digit(char c) {
+    return std::isdigit(static_cast<unsigned char>(c)) != 0;
+}
 // Bytes of other scripts are letters.
-bool is_wordy(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || static_cast<unsigned char>(c) >= 0x80; }
+bool is_wordy(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || static_cast<unsigned char>(c) >= 0x80;
+}
 
 // Lower-case, white space as single spaces.
 std::string folded(const std::string& text) {
@@ -32,12 +36,15 @@ std::string folded(const std::string& text) {
     return out.substr(0, out.find_last_not_of(' ') + 1);
 }
 
-char at_or_space(const std::string& text, size_t position) { return position < text.size() ? text[position] : ' '; }
+char at_or_space(const std::string& text, size_t position) {
+    return position < text.size() ? text[position] : ' ';
+}
 
 // Whether a word ends between positions end - 1 and end: "3" does not in "3.5", but in "3. 5".
 bool ends_at(const std::string& text, size_t end) {
     const char last = text[end - 1], next = at_or_space(text, end);
-    const bool goes_on = (next == '.' || next == ',') && is_digit(last) && is_digit(at_or_space(text, end + 1));
+    const bool goes_on =
+        (next == '.' || next == ',') && is_digit(last) && is_digit(at_or_space(text, end + 1));
     return !is_wordy(last) || (!is_wordy(next) && !goes_on);
 }
 
@@ -46,8 +53,10 @@ bool begins_at(const std::string& text, size_t begin) {
         return true;
     }
     const char before = text[begin - 1];
-    const bool goes_on = (before == '.' || before == ',') && is_digit(text[begin]) && begin > 1 && is_digit(text[begin - 2]);
-    const bool negative = before == '-' && is_digit(text[begin]) && (begin == 1 || !is_wordy(text[begin - 2]));
+    const bool goes_on =
+        (before == '.' || before == ',') && is_digit(text[begin]) && begin > 1 && is_digit(text[begin - 2]);
+    const bool negative =
+        before == '-' && is_digit(text[begin]) && (begin == 1 || !is_wordy(text[begin - 2]));
     return !is_wordy(before) && !goes_on && !negative;
 }
 

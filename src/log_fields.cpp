@@ -71,7 +71,8 @@ const LogJson& list_field(const LogJson& object, const char* name, const std::st
 
 const LogJson& object_field(const LogJson& object, const char* name, const std::string& where) {
     const LogJson& value = field(object, name, where);
-    CHECK(value.is_object(), "%s: field \"%s\" must be an object, found %s", where.c_str(), name, value.type_name());
+    CHECK(value.is_object(), "%s: field \"%s\" must be an object, found %s", where.c_str(), name,
+          value.type_name());
     return value;
 }
 
@@ -79,7 +80,8 @@ bool is_plain_name(const std::string& name) {
     return !name.empty() && name[0] != '.' && name.find('/') == std::string::npos;
 }
 
-void for_each_row(const std::string& path, const std::function<void(const LogJson&, const std::string&)>& row) {
+void for_each_row(const std::string& path,
+                  const std::function<void(const LogJson&, const std::string&)>& row) {
     const std::string bytes = read_file(path);
     size_t start = 0;
     for (int64_t line = 1; start < bytes.size(); line++) {

@@ -1,4 +1,5 @@
-// log_fields.h — the fields of a log's JSON objects by type, each refusal one sentence that names file, line and field.
+// log_fields.h — the fields of a log's JSON objects by type, each refusal one sentence that names file, line
+// and field.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ double number_field(const LogJson& object, const char* name, const std::string& 
 int64_t count_field(const LogJson& object, const char* name, const std::string& where); // whole, at least 0
 bool bool_field(const LogJson& object, const char* name, const std::string& where);
 std::string text_field(const LogJson& object, const char* name, const std::string& where);
-std::string optional_text(const LogJson& object, const char* name, const std::string& where); // "" when it is not there
+std::string optional_text(const LogJson& object, const char* name,
+                          const std::string& where); // "" when it is not there
 const LogJson& list_field(const LogJson& object, const char* name, const std::string& where);
 const LogJson& object_field(const LogJson& object, const char* name, const std::string& where);
 
@@ -28,6 +30,7 @@ const LogJson& object_field(const LogJson& object, const char* name, const std::
 bool is_plain_name(const std::string& name);
 
 // Calls `row(object, where)` for each line of a file.
-void for_each_row(const std::string& path, const std::function<void(const LogJson&, const std::string&)>& row);
+void for_each_row(const std::string& path,
+                  const std::function<void(const LogJson&, const std::string&)>& row);
 
 } // namespace skintern

@@ -1,4 +1,5 @@
-// report.h — the report of a run: tables for the terminal and as Markdown, results.json and a page to look at.
+// report.h — the report of a run: tables for the terminal and as Markdown, results.json and a page to look
+// at.
 //
 // It reads the logs of a run folder (run_log.h) and nothing else, so it can be made again at any time, also
 // of a run that is not finished: what is missing is said, what is there is reported. The same logs give the

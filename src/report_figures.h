@@ -25,6 +25,10 @@ Figure meter_figure(const RunLog& run, const Results& results);
 Figure coverage_figure(const RunLog& run, const Results& results);
 Figure skills_figure(const RunLog& run, const Results& results);
 
+// Whether an arm is drawn where many lines or dots share a plot: of many arms the variants are left to the
+// ablations.
+bool is_drawn(const RunLog& run, const std::string& arm);
+
 // The palette's colour of a method: fixed for the methods of this project, the free ones in order for others.
 int method_color(const RunLog& run, const std::string& method);
 

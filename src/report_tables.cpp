@@ -11,9 +11,13 @@ namespace skintern {
 
 namespace {
 
-std::string mean_cell(const Estimate& mean) { return mean.known() ? format("%.1f", mean.mean) : kUnknown; }
+std::string mean_cell(const Estimate& mean) {
+    return mean.known() ? format("%.1f", mean.mean) : kUnknown;
+}
 
-std::string rows_cell(const Estimate& estimate) { return format("%ld", static_cast<long>(estimate.rows)); }
+std::string rows_cell(const Estimate& estimate) {
+    return format("%ld", static_cast<long>(estimate.rows));
+}
 
 std::string tested_cell(const Difference& tested) {
     const Estimate& d = tested.estimate;
@@ -26,14 +30,14 @@ std::string tested_cell(const Difference& tested) {
 
 Table main_table(const Results& results) {
     Table table = {"Accuracy in %, [95 % interval]; tokens and FLOPs a question, mean over all splits",
-                   {"\nmethod", "in domain", "out of domain", "prompt\ntokens", "new\ntokens", "FLOPs a\nquestion",
-                    "FLOPs to\nstd-cot", "strict\n%"},
+                   {"\nmethod", "in domain", "out of domain", "prompt\ntokens", "new\ntokens",
+                    "FLOPs a\nquestion", "FLOPs to\nstd-cot", "strict\n%"},
                    {},
                    ""};
     for (const MethodResult& m : results.methods) {
-        table.rows.push_back({m.name, percent_with_interval(m.in_domain), percent_with_interval(m.out_of_domain),
-                              mean_cell(m.prompt_tokens), mean_cell(m.new_tokens),
-                              m.flops.known() ? with_prefix(m.flops.mean) : kUnknown,
+        table.rows.push_back({m.name, percent_with_interval(m.in_domain),
+                              percent_with_interval(m.out_of_domain), mean_cell(m.prompt_tokens),
+                              mean_cell(m.new_tokens), m.flops.known() ? with_prefix(m.flops.mean) : kUnknown,
                               m.flops_relative.known() ? format("%.2f", m.flops_relative.mean) : kUnknown,
                               percent(m.strict)});
     }
@@ -53,11 +57,12 @@ Table facts_table(const Results& results) {
 }
 
 Table skills_table(const Results& results) {
-    Table table = {"Part-skills, all splits: facts found of those needed; right when all were found; answer in\nthe "
-                   "asked-for form",
-                   {"method", "find", "apply", "format", "unreadable %"},
-                   {},
-                   ""};
+    Table table = {
+        "Part-skills, all splits: facts found of those needed; right when all were found; answer in\nthe "
+        "asked-for form",
+        {"method", "find", "apply", "format", "unreadable %"},
+        {},
+        ""};
     for (const MethodResult& m : results.methods) {
         table.rows.push_back({m.name, percent_with_interval(m.find), percent_with_interval(m.apply),
                               percent_with_interval(m.format), percent(m.unreadable)});
@@ -92,8 +97,11 @@ Table against_table(const Results& results) {
 }
 
 Table claims_table(const Results& results) {
-    Table table = {"Not corrected for their number", {"claim", "verdict", "numbers", "interval"}, {},
-                   "The best is found on the questions it is then compared on. Each resample of tasks (or questions) finds it anew, and the "
+    Table table = {"Not corrected for their number",
+                   {"claim", "verdict", "numbers", "interval"},
+                   {},
+                   "The best is found on the questions it is then compared on. Each resample of tasks (or "
+                   "questions) finds it anew, and the "
                    "interval takes back what the finding gains."};
     for (const Claim& claim : results.claims) {
         table.rows.push_back({claim.text, verdict_of(claim), numbers_of(claim), claim.note});
@@ -126,14 +134,17 @@ Table groups_table(const Results& results) {
 // ---- knowledge -----------------------------------------------------------------------------------------
 
 Table gold_table(const Results& results) {
-    Table table = {"Questions whose knowledge holds the gold answer as a word or phrase, of all", {"family"}, {},
+    Table table = {"Questions whose knowledge holds the gold answer as a word or phrase, of all",
+                   {"family"},
+                   {},
                    "An upper bound: a word that stands there by chance counts as well."};
     std::map<std::string, std::map<std::string, std::string>> cells; // family -> split -> cell
     for (const GoldCount& count : results.gold.counts) {
         if (std::find(table.head.begin(), table.head.end(), count.split) == table.head.end()) {
             table.head.push_back(count.split);
         }
-        cells[count.family][count.split] = format("%ld of %ld", static_cast<long>(count.held), static_cast<long>(count.rows));
+        cells[count.family][count.split] =
+            format("%ld of %ld", static_cast<long>(count.held), static_cast<long>(count.rows));
     }
     for (auto& [family, by_split] : cells) {
         table.rows.push_back({family});
@@ -146,26 +157,32 @@ Table gold_table(const Results& results) {
 }
 
 Table without_gold_table(const Results& results) {
-    Table table = {"Accuracy in % over the questions whose knowledge does not hold the answer, beside that over all",
-                   {"method", "in domain,\nwithout", "all", "out of domain,\nwithout", "all"},
-                   {},
-                   ""};
-    for (const MethodResult& m : results.gold.counts.empty() ? std::vector<MethodResult>{} : results.methods) {
-        table.rows.push_back({m.name, percent_with_interval(m.in_domain_without_gold), percent_with_interval(m.in_domain),
-                              percent_with_interval(m.out_of_domain_without_gold), percent_with_interval(m.out_of_domain)});
+    Table table = {
+        "Accuracy in % over the questions whose knowledge does not hold the answer, beside that over all",
+        {"method", "in domain,\nwithout", "all", "out of domain,\nwithout", "all"},
+        {},
+        ""};
+    for (const MethodResult& m :
+         results.gold.counts.empty() ? std::vector<MethodResult>{} : results.methods) {
+        table.rows.push_back(
+            {m.name, percent_with_interval(m.in_domain_without_gold), percent_with_interval(m.in_domain),
+             percent_with_interval(m.out_of_domain_without_gold), percent_with_interval(m.out_of_domain)});
     }
     return table;
 }
 
 Table put_back_table(const Results& results) {
-    Table table = {"What fine-tuning cost: test questions asked from the question alone, and with the knowledge put back "
-                   "into the prompt, as base+knowledge is asked; and questions of unseen families, beside base's",
-                   {"method", "question\nalone", "knowledge\nput back", "put back,\nbase+knowledge", "unseen\nfamilies",
-                    "unseen,\nbase"},
-                   {},
-                   ""};
+    Table table = {
+        "What fine-tuning cost: test questions asked from the question alone, and with the knowledge put "
+        "back "
+        "into the prompt, as base+knowledge is asked; and questions of unseen families, beside base's",
+        {"method", "question\nalone", "knowledge\nput back", "put back,\nbase+knowledge", "unseen\nfamilies",
+         "unseen,\nbase"},
+        {},
+        ""};
     const auto find = [&](const char* name) {
-        const auto found = std::find_if(results.methods.begin(), results.methods.end(), [&](const MethodResult& m) { return m.name == name; });
+        const auto found = std::find_if(results.methods.begin(), results.methods.end(),
+                                        [&](const MethodResult& m) { return m.name == name; });
         return found == results.methods.end() ? nullptr : &*found;
     };
     const MethodResult *base = find("base"), *with_knowledge = find("base+knowledge");
@@ -173,8 +190,8 @@ Table put_back_table(const Results& results) {
     const std::string unseen = base == nullptr ? kUnknown : percent(base->by_split.at("unseen"));
     for (const MethodResult& m : results.methods) {
         if (m.train_updates.known()) {
-            table.rows.push_back({m.name, percent_with_interval(m.alone), percent_with_interval(m.put_back), reading,
-                                  percent_with_interval(m.by_split.at("unseen")), unseen});
+            table.rows.push_back({m.name, percent_with_interval(m.alone), percent_with_interval(m.put_back),
+                                  reading, percent_with_interval(m.by_split.at("unseen")), unseen});
         }
     }
     return table;
@@ -183,9 +200,13 @@ Table put_back_table(const Results& results) {
 // ---- sets and ablations --------------------------------------------------------------------------------
 
 Table sets_table(const RunLog& run, const Results& results) {
-    Table table = {"Optional sets, accuracy in %; no training row is of these", {"arm"}, {},
-                   format("The interval of a set is over questions; those of the mean and of the difference are over sets, with fewer "
-                          "than %zu sets over questions within their set.", kFewestTasks)};
+    Table table = {"Optional sets, accuracy in %; no training row is of these",
+                   {"arm"},
+                   {},
+                   format("The interval of a set is over questions; those of the mean and of the difference "
+                          "are over sets, with fewer "
+                          "than %zu sets over questions within their set.",
+                          kFewestTasks)};
     table.head.insert(table.head.end(), run.sets.begin(), run.sets.end());
     table.head.push_back("mean of sets");
     table.head.push_back(std::string("minus\n") + kBaseline);
@@ -196,20 +217,25 @@ Table sets_table(const RunLog& run, const Results& results) {
         }
         const Estimate& d = arm.against_baseline;
         table.rows.back().push_back(percent_with_interval(arm.mean));
-        table.rows.back().push_back(!d.known() ? kUnknown
-                                               : format("%s [%s, %s]", signed_points(d.mean).c_str(), signed_points(d.lo).c_str(),
-                                                        signed_points(d.hi).c_str()));
+        table.rows.back().push_back(!d.known()
+                                        ? kUnknown
+                                        : format("%s [%s, %s]", signed_points(d.mean).c_str(),
+                                                 signed_points(d.lo).c_str(), signed_points(d.hi).c_str()));
     }
     return table;
 }
 
 Table ablation_table(const Ablation& ablation) {
-    Table table = {format("Arms that differ from the arm of their method in %s alone, accuracy in %%", ablation.setting.c_str()),
-                   {"arm", "method", ablation.setting, "in domain", "out of domain", "covered", "uncovered"}, {}, ""};
+    Table table = {format("Arms that differ from the arm of their method in %s alone, accuracy in %%",
+                          ablation.setting.c_str()),
+                   {"arm", "method", ablation.setting, "in domain", "out of domain", "covered", "uncovered"},
+                   {},
+                   ""};
     for (const AblationPoint& point : ablation.points) {
-        table.rows.push_back({point.arm, point.method, value_text(point.value), percent_with_interval(point.in_domain),
-                              percent_with_interval(point.out_of_domain), percent_with_interval(point.covered),
-                              percent_with_interval(point.uncovered)});
+        table.rows.push_back({point.arm, point.method, value_text(point.value),
+                              percent_with_interval(point.in_domain),
+                              percent_with_interval(point.out_of_domain),
+                              percent_with_interval(point.covered), percent_with_interval(point.uncovered)});
     }
     return table;
 }

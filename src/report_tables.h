@@ -1,5 +1,5 @@
-// report_tables.h — the tables of a report, each made once for the terminal, the Markdown and the page. One without rows has
-// nothing to tell in this run.
+// report_tables.h — the tables of a report, each made once for the terminal, the Markdown and the page. One
+// without rows has nothing to tell in this run.
 #pragma once
 
 #include "results.h"

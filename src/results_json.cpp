@@ -146,13 +146,14 @@ Json ablations_json(const Results& results) {
     for (const Ablation& ablation : results.ablations) {
         Json points = Json::array();
         for (const AblationPoint& point : ablation.points) {
-            points.push_back({{"arm", point.arm},
-                              {"method", point.method},
-                              {"value", point.value.number ? plain(*point.value.number) : Json(point.value.text)},
-                              {"id", rows_json(point.in_domain)},
-                              {"ood", rows_json(point.out_of_domain)},
-                              {"covered", rows_json(point.covered)},
-                              {"uncovered", rows_json(point.uncovered)}});
+            points.push_back(
+                {{"arm", point.arm},
+                 {"method", point.method},
+                 {"value", point.value.number ? plain(*point.value.number) : Json(point.value.text)},
+                 {"id", rows_json(point.in_domain)},
+                 {"ood", rows_json(point.out_of_domain)},
+                 {"covered", rows_json(point.covered)},
+                 {"uncovered", rows_json(point.uncovered)}});
         }
         json.push_back({{"setting", ablation.setting}, {"points", points}});
     }
@@ -177,7 +178,8 @@ Json sets_json(const RunLog& run, const Results& results) {
 Json gold_json(const Results& results) {
     Json json = Json::array();
     for (const GoldCount& count : results.gold.counts) {
-        json.push_back({{"split", count.split}, {"family", count.family}, {"rows", count.rows}, {"held", count.held}});
+        json.push_back(
+            {{"split", count.split}, {"family", count.family}, {"rows", count.rows}, {"held", count.held}});
     }
     return json;
 }

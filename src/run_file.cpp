@@ -22,7 +22,9 @@ void flatten(const std::string& name, const LogJson& value, Visit visit) {
     visit(name, value);
 }
 
-std::string shown(const LogJson& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string shown(const LogJson& value) {
+    return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 void read_seeds(RunLog& run, const LogJson& json, const std::string& path) {
     for (const LogJson& seed : list_field(json, "seeds", path)) {
@@ -35,30 +37,33 @@ void read_seeds(RunLog& run, const LogJson& json, const std::string& path) {
 }
 
 // A list of names of folders or files.
-std::vector<std::string> read_names(const LogJson& json, const char* name, const char* what, const std::string& path) {
+std::vector<std::string> read_names(const LogJson& json, const char* name, const char* what,
+                                    const std::string& path) {
     std::vector<std::string> names;
     for (const LogJson& value : list_field(json, name, path)) {
-        CHECK(value.is_string(), "%s: field \"%s\" must hold names, found %s", path.c_str(), name, value.dump().c_str());
+        CHECK(value.is_string(), "%s: field \"%s\" must hold names, found %s", path.c_str(), name,
+              value.dump().c_str());
         names.push_back(value.get<std::string>());
         CHECK(is_plain_name(names.back()), "%s: field \"%s\" holds \"%s\", which cannot be the name of a %s",
               path.c_str(), name, names.back().c_str(), what);
-        CHECK(std::count(names.begin(), names.end(), names.back()) == 1, "%s: field \"%s\" names \"%s\" twice",
-              path.c_str(), name, names.back().c_str());
+        CHECK(std::count(names.begin(), names.end(), names.back()) == 1,
+              "%s: field \"%s\" names \"%s\" twice", path.c_str(), name, names.back().c_str());
     }
     return names;
 }
 
 void read_method_of(RunLog& run, const LogJson& json, const std::string& path) {
     for (const auto& [arm, method] : object_field(json, "method_of", path).items()) {
-        CHECK(method.is_string(), "%s: field \"method_of.%s\" must be a name, found %s", path.c_str(), arm.c_str(),
-              method.dump().c_str());
+        CHECK(method.is_string(), "%s: field \"method_of.%s\" must be a name, found %s", path.c_str(),
+              arm.c_str(), method.dump().c_str());
         run.method_of[arm] = method.get<std::string>();
     }
 }
 
 void read_schedule(RunLog& run, const LogJson& json, const std::string& path) {
     for (const LogJson& row : list_field(json, "schedule", path)) {
-        CHECK(row.is_object(), "%s: field \"schedule\" must hold objects, found %s", path.c_str(), row.type_name());
+        CHECK(row.is_object(), "%s: field \"schedule\" must hold objects, found %s", path.c_str(),
+              row.type_name());
         run.schedule.push_back({count_field(row, "stage", path), number_field(row, "keep", path),
                                 count_field(row, "shots", path), std::nullopt});
         if (row.contains("updates")) {
@@ -80,7 +85,8 @@ Settings arm_settings(const LogJson& arm, const std::string& where) {
         std::string keeps;
         int64_t most = 0;
         for (const LogJson& stage : list_field(arm, "stages", where)) {
-            CHECK(stage.is_object(), "%s: field \"stages\" must hold objects, found %s", where.c_str(), stage.type_name());
+            CHECK(stage.is_object(), "%s: field \"stages\" must hold objects, found %s", where.c_str(),
+                  stage.type_name());
             keeps += format("%s%.3g", keeps.empty() ? "" : ", ", number_field(stage, "keep", where));
             most = std::max(most, count_field(stage, "shots", where));
         }
@@ -119,7 +125,9 @@ void read_run_file(RunLog& run, const std::string& path) {
     for (const char* own_table : {"method_of", "arms", "schedule"}) {
         json.erase(own_table);
     }
-    flatten("", json, [&](const std::string& name, const LogJson& value) { run.settings.emplace_back(name, shown(value)); });
+    flatten("", json, [&](const std::string& name, const LogJson& value) {
+        run.settings.emplace_back(name, shown(value));
+    });
 }
 
 } // namespace skintern

@@ -1,4 +1,5 @@
-// run_tables.cpp — how a run was made: the tables of report_tables.h that rest on its settings and cells alone.
+// run_tables.cpp — how a run was made: the tables of report_tables.h that rest on its settings and cells
+// alone.
 #include <algorithm>
 #include <map>
 
@@ -23,7 +24,8 @@ std::string said(const RunLog& run, const std::string& name) {
     return "";
 }
 
-// A list as it stands in run.json, ["a","b"], as words: "a,b"; numbers and names hold none of what is left out.
+// A list as it stands in run.json, ["a","b"], as words: "a,b"; numbers and names hold none of what is left
+// out.
 std::string plain_list(const std::string& json) {
     std::string out;
     for (const char c : json) {
@@ -42,7 +44,8 @@ std::string command_of(const RunLog& run) {
     if (!run.command.empty()) {
         return run.command;
     }
-    std::string command = "skintern reproduce --preset " + run.preset + format(" --seeds %zu", run.seeds.size());
+    std::string command =
+        "skintern reproduce --preset " + run.preset + format(" --seeds %zu", run.seeds.size());
     for (const char* option : {"tasks", "train", "validation", "test", "fresh"}) {
         const std::string value = plain_list(said(run, std::string("data.") + option));
         command += value.empty() ? "" : std::string(" --") + option + " " + value;
@@ -97,7 +100,8 @@ std::string missing_text(const RunLog& run) {
     for (size_t i = 0; i < std::min(run.missing.size(), kMaxMissing); i++) {
         out += (out.empty() ? "" : ", ") + run.missing[i];
     }
-    return out + (run.missing.size() > kMaxMissing ? format(" and %zu more", run.missing.size() - kMaxMissing) : "");
+    return out + (run.missing.size() > kMaxMissing ? format(" and %zu more", run.missing.size() - kMaxMissing)
+                                                   : "");
 }
 
 std::string seeds_text(const RunLog& run) {
@@ -126,11 +130,12 @@ Table made_table(const RunLog& run) {
     }
     add("seeds", seeds_text(run));
     add("device", run.device);
-    add("parameters of the base model", run.base_params ? format("%ld", static_cast<long>(*run.base_params)) : "");
+    add("parameters of the base model",
+        run.base_params ? format("%ld", static_cast<long>(*run.base_params)) : "");
     add("passes over the training rows", said(run, "arm.epochs"));
-    add("cells", format("%ld, of which finished %ld, failed %ld, begun more than once %ld", static_cast<long>(cells.all),
-                        static_cast<long>(cells.finished), static_cast<long>(cells.failed),
-                        static_cast<long>(cells.begun_again)));
+    add("cells", format("%ld, of which finished %ld, failed %ld, begun more than once %ld",
+                        static_cast<long>(cells.all), static_cast<long>(cells.finished),
+                        static_cast<long>(cells.failed), static_cast<long>(cells.begun_again)));
     add("missing", missing_text(run));
     add("code versions", versions_text(cells));
     add("hours of all cells together", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
@@ -143,8 +148,8 @@ Table arms_table(const RunLog& run) {
         const std::string method = method_of(run, arm).name;
         std::string settings;
         for (const std::string& name : differing_settings(run, arm)) {
-            settings += (settings.empty() ? "" : "; ") + name + " " + value_text(setting_of(run, arm, name)) + " (not " +
-                        value_text(setting_of(run, method, name)) + ")";
+            settings += (settings.empty() ? "" : "; ") + name + " " + value_text(setting_of(run, arm, name)) +
+                        " (not " + value_text(setting_of(run, method, name)) + ")";
         }
         if (!settings.empty()) {
             table.rows.push_back({arm, method, settings});
@@ -157,7 +162,10 @@ Table search_table(const RunLog& run) {
     if (!run.search) {
         return {};
     }
-    Table table = {"Learning rates tried, accuracy in %, the chosen one in brackets: " + run.search->rule, {"method"}, {}, ""};
+    Table table = {"Learning rates tried, accuracy in %, the chosen one in brackets: " + run.search->rule,
+                   {"method"},
+                   {},
+                   ""};
     for (const double rate : run.search->rates) {
         table.head.push_back(format("%g", rate));
     }

@@ -3,20 +3,35 @@
 
 namespace skintern {
 
-bool every_row(const AnswerRow&) { return true; }
-bool in_domain(const AnswerRow& row) { return row.split == "test"; }
-bool out_of_domain(const AnswerRow& row) { return row.split != "test"; }
-bool covered_facts(const AnswerRow& row) { return in_domain(row) && row.coverage == "covered"; }
-bool uncovered_facts(const AnswerRow& row) { return in_domain(row) && row.coverage == "uncovered"; }
+bool every_row(const AnswerRow&) {
+    return true;
+}
+bool in_domain(const AnswerRow& row) {
+    return row.split == "test";
+}
+bool out_of_domain(const AnswerRow& row) {
+    return row.split != "test";
+}
+bool covered_facts(const AnswerRow& row) {
+    return in_domain(row) && row.coverage == "covered";
+}
+bool uncovered_facts(const AnswerRow& row) {
+    return in_domain(row) && row.coverage == "uncovered";
+}
 
-Score right_answer(const AnswerRow& row) { return {row.correct ? 1.0 : 0.0, 1}; }
-Score flops_of(const AnswerRow& row) { return {row.flops, 1}; }
+Score right_answer(const AnswerRow& row) {
+    return {row.correct ? 1.0 : 0.0, 1};
+}
+Score flops_of(const AnswerRow& row) {
+    return {row.flops, 1};
+}
 
 ScoreTable table_of(const std::vector<MethodLog>& logs, const Keep& keep, const Grade& grade) {
     return table_of(logs, &MethodLog::eval, keep, grade);
 }
 
-ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep, const Grade& grade) {
+ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep,
+                    const Grade& grade) {
     struct Question {
         std::string task;
         std::vector<Score> by_seed;

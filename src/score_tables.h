@@ -1,7 +1,7 @@
 // score_tables.h — from answered questions to the tables that statistics.h reads: which rows, graded how.
 //
-// In domain is the split `test`; out of domain are `longer`, `unseen` and `reworded` together. A question keeps
-// its name over seeds ("test/navigate-3"), so that the bootstrap draws it with all its seeds at once.
+// In domain is the split `test`; out of domain are `longer`, `unseen` and `reworded` together. A question
+// keeps its name over seeds ("test/navigate-3"), so that the bootstrap draws it with all its seeds at once.
 #pragma once
 
 #include <functional>
@@ -35,9 +35,10 @@ Score flops_of(const AnswerRow& row);
 
 using AnswerFiles = std::map<std::string, std::vector<AnswerRow>>;
 
-// The scores of the rows that `keep` keeps, question by question, over all seeds of one arm: of the splits, or of the files
-// that stand beside them.
+// The scores of the rows that `keep` keeps, question by question, over all seeds of one arm: of the splits,
+// or of the files that stand beside them.
 ScoreTable table_of(const std::vector<MethodLog>& logs, const Keep& keep, const Grade& grade);
-ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep, const Grade& grade);
+ScoreTable table_of(const std::vector<MethodLog>& logs, AnswerFiles MethodLog::*files, const Keep& keep,
+                    const Grade& grade);
 
 } // namespace skintern

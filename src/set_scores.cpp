@@ -19,7 +19,8 @@ ScoreTable table_of_sets(const RunLog& run, const std::string& arm) {
 }
 
 Estimate mean_of_sets(const ScoreTable& table) {
-    return draw_of(table) == Draw::tasks ? bootstrap_mean(means_by_group(table)) : bootstrap_macro_mean(table);
+    return draw_of(table) == Draw::tasks ? bootstrap_mean(means_by_group(table))
+                                         : bootstrap_macro_mean(table);
 }
 
 } // namespace
@@ -30,7 +31,8 @@ std::vector<SetScores> score_sets(const RunLog& run) {
         SetScores scores{arm, {}, {}, {}};
         for (const std::string& set : run.sets) {
             const auto of_this_set = [&](const AnswerRow& row) { return row.split == set; };
-            scores.by_set.push_back(bootstrap_mean(table_of(run.logs.at(arm), &MethodLog::beside, of_this_set, right_answer)));
+            scores.by_set.push_back(
+                bootstrap_mean(table_of(run.logs.at(arm), &MethodLog::beside, of_this_set, right_answer)));
         }
         const ScoreTable table = table_of_sets(run, arm);
         scores.mean = mean_of_sets(table);

@@ -1,8 +1,9 @@
-// set_scores.h — accuracy on optional sets of questions (published files), which are in no domain of the tasks.
+// set_scores.h — accuracy on optional sets of questions (published files), which are in no domain of the
+// tasks.
 //
-// A set's interval is over its questions. The mean of the sets counts each the same; its interval is over sets, as the claim is
-// about other sets like these. With fewer than kFewestTasks of them that would promise too much, and questions are drawn within
-// their set.
+// A set's interval is over its questions. The mean of the sets counts each the same; its interval is over
+// sets, as the claim is about other sets like these. With fewer than kFewestTasks of them that would promise
+// too much, and questions are drawn within their set.
 #pragma once
 
 #include <string>

@@ -24,7 +24,8 @@ std::vector<size_t> column_widths(const std::vector<Row>& rows) {
     return widths;
 }
 
-std::string joined(const Row& row, const std::vector<size_t>& widths, const std::vector<bool>& words, const std::string& between) {
+std::string joined(const Row& row, const std::vector<size_t>& widths, const std::vector<bool>& words,
+                   const std::string& between) {
     std::string line;
     for (size_t c = 0; c < row.size(); c++) {
         const std::string space(widths[c] - row[c].size(), ' ');
@@ -43,9 +44,11 @@ std::vector<bool> word_columns(const Table& table) {
     std::vector<bool> words(table.head.size());
     for (size_t c = 0; c < words.size(); c++) {
         const auto any = [&](auto is) {
-            return std::any_of(table.rows.begin(), table.rows.end(), [&](const Row& row) { return is(row[c]); });
+            return std::any_of(table.rows.begin(), table.rows.end(),
+                               [&](const Row& row) { return is(row[c]); });
         };
-        words[c] = c == 0 || (any([](const std::string& cell) { return cell != kUnknown; }) && !any(begins_number));
+        words[c] =
+            c == 0 || (any([](const std::string& cell) { return cell != kUnknown; }) && !any(begins_number));
     }
     return words;
 }
@@ -126,7 +129,8 @@ std::string as_markdown(const Table& table) {
     const std::vector<bool> words = word_columns(table);
     Row rule;
     for (size_t c = 0; c < table.head.size(); c++) {
-        rule.push_back(std::string(std::max<size_t>(widths[c], 3) - (words[c] ? 0 : 1), '-') + (words[c] ? "" : ":"));
+        rule.push_back(std::string(std::max<size_t>(widths[c], 3) - (words[c] ? 0 : 1), '-') +
+                       (words[c] ? "" : ":"));
     }
     lines.insert(lines.begin() + 1, rule);
     const std::vector<size_t> wide = column_widths(lines);
@@ -147,7 +151,8 @@ std::string as_markdown_list(const Table& table) {
 
 std::string as_html(const Table& table) {
     const std::vector<bool> words = word_columns(table);
-    std::string out = "<div class=\"wide\"><table class=\"plain\"><thead>" + html_row(table.head, words, "th") + "</thead>\n";
+    std::string out = "<div class=\"wide\"><table class=\"plain\"><thead>" +
+                      html_row(table.head, words, "th") + "</thead>\n";
     for (const Row& row : table.rows) {
         out += html_row(row, words, "td");
     }

@@ -17,7 +17,8 @@ struct Table {
 inline constexpr size_t kNameWidth = 16;
 std::string as_text(const Table& table);
 
-// As Markdown, aligned too, so that it can be read as it stands; and as a list of "- name: value" for a table of two columns.
+// As Markdown, aligned too, so that it can be read as it stands; and as a list of "- name: value" for a table
+// of two columns.
 std::string as_markdown(const Table& table);
 std::string as_markdown_list(const Table& table);
 

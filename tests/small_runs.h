@@ -44,7 +44,8 @@ inline std::string eval_line(const Answered& row, const std::string& split) {
     return json.dump() + "\n";
 }
 
-inline void write_eval(const std::string& method_folder, const std::string& split, const std::vector<Answered>& rows) {
+inline void write_eval(const std::string& method_folder, const std::string& split,
+                       const std::vector<Answered>& rows) {
     make_folder(method_folder + "/eval");
     std::string text;
     for (const Answered& row : rows) {
@@ -54,7 +55,7 @@ inline void write_eval(const std::string& method_folder, const std::string& spli
 }
 
 inline void write_run_json(const std::string& run, const std::vector<std::string>& methods,
-                    const std::vector<int>& seeds) {
+                           const std::vector<int>& seeds) {
     const Json json = {{"preset", "tiny"},
                        {"seeds", seeds},
                        {"device", "cpu <portable>"},
@@ -86,15 +87,15 @@ inline void write_small_run(const std::string& run) {
             continue;
         }
         put_file(folder + "/log.jsonl",
-            R"({"step":1,"stage":1,"loss":2.0,"grad_norm":1,"lr":1e-4,"tokens":100}
+                 R"({"step":1,"stage":1,"loss":2.0,"grad_norm":1,"lr":1e-4,"tokens":100}
 {"step":2,"stage":1,"loss":1.0,"grad_norm":1,"lr":1e-4,"tokens":50}
 {"step":3,"stage":2,"loss":1.5,"grad_norm":1,"lr":1e-4,"tokens":25}
 )");
         put_file(folder + "/meter.jsonl", "{\"step\":0,\"nll_question\":3.0,\"nll_knowledge\":1.0}\n"
-                                     "{\"step\":3,\"nll_question\":1.5,\"nll_knowledge\":1.25}\n");
+                                          "{\"step\":3,\"nll_question\":1.5,\"nll_knowledge\":1.25}\n");
     }
     put_file(run + "/seed-1/skintern/curve.jsonl",
-        R"({"stage":0,"step":0,"knowledge":false,"rows":10,"correct":0}
+             R"({"stage":0,"step":0,"knowledge":false,"rows":10,"correct":0}
 {"stage":0,"step":0,"knowledge":true,"rows":10,"correct":5}
 {"stage":1,"step":2,"knowledge":false,"rows":10,"correct":4}
 )");

@@ -14,7 +14,8 @@ Json arm(const std::string& method, const Json& changes = Json::object()) {
     const bool staged = method == "skintern";
     Json stages = Json::array();
     for (int t = 0; t < (staged ? 4 : 1); t++) {
-        stages.push_back({{"stage", t + 1}, {"keep", staged ? 1 - t / 3.0 : 0.0}, {"shots", staged ? 6 - 2 * t : 0}});
+        stages.push_back(
+            {{"stage", t + 1}, {"keep", staged ? 1 - t / 3.0 : 0.0}, {"shots", staged ? 6 - 2 * t : 0}});
     }
     Json json = {{"method", method},
                  {"lora", {{"r", 16}, {"alpha", 32.0}}},
@@ -42,7 +43,8 @@ void write_arms(const std::string& run, const Json& arms, bool in_run_json = tru
     for (const auto& [name, settings] : arms.items()) {
         names.push_back(name);
         method_of[name] = settings["method"];
-        write_eval(run + "/seed-1/" + name, "test", {{"1", "prices", true, "covered", 1, 1}, {"2", "prices", false}});
+        write_eval(run + "/seed-1/" + name, "test",
+                   {{"1", "prices", true, "covered", 1, 1}, {"2", "prices", false}});
         if (!in_run_json) {
             put_file(run + "/seed-1/" + name + "/cell.json", Json({{"arm", settings}, {"seed", 1}}).dump());
         }
@@ -84,7 +86,8 @@ TEST_CASE("an arm that differs in one setting alone is an ablation of it", "[rep
     for (const Json& point : points) {
         arms.push_back(point["arm"]);
     }
-    REQUIRE(arms == std::vector<std::string>{"half", "std-cot", "quarter", "skintern"}); // by method, then by value
+    REQUIRE(arms ==
+            std::vector<std::string>{"half", "std-cot", "quarter", "skintern"}); // by method, then by value
     REQUIRE(points[0]["value"] == 0.5);
     REQUIRE(points[0]["id"]["mean"] == 0.5);
     REQUIRE(points[0]["covered"]["mean"] == 1);
@@ -94,15 +97,17 @@ TEST_CASE("an arm that differs in one setting alone is an ablation of it", "[rep
 
 TEST_CASE("what follows from another setting is no difference of its own", "[report]") {
     const TempFolder folder;
-    const Json arms = {{"skintern", arm("skintern")},
-                       {"reversed", arm("skintern", {{"schedule_name", "reversed"}, {"stages", stages({{0, 0}, {0.3, 2}, {0.7, 4}, {1, 6}})}})},
-                       {"steps-2", arm("skintern", {{"stages", stages({{1, 6}, {0, 0}})}})},
-                       {"steps-1", arm("skintern", {{"stages", stages({{0, 0}})}})},
-                       {"no-examples", arm("skintern", {{"stages", stages({{1, 0}, {0.67, 0}, {0.33, 0}, {0, 0}})}})},
-                       {"two-without", arm("skintern", {{"stages", stages({{1, 0}, {0, 0}})}})},
-                       {"rank-4", arm("skintern", {{"lora", {{"r", 4}, {"alpha", 8.0}}}})},
-                       {"small-pieces", arm("skintern", {{"train", {{"micro_tokens", 128}}}})},
-                       {"large", arm("skintern", {{"model", "models/large"}, {"params", 135000000}})}};
+    const Json arms = {
+        {"skintern", arm("skintern")},
+        {"reversed", arm("skintern", {{"schedule_name", "reversed"},
+                                      {"stages", stages({{0, 0}, {0.3, 2}, {0.7, 4}, {1, 6}})}})},
+        {"steps-2", arm("skintern", {{"stages", stages({{1, 6}, {0, 0}})}})},
+        {"steps-1", arm("skintern", {{"stages", stages({{0, 0}})}})},
+        {"no-examples", arm("skintern", {{"stages", stages({{1, 0}, {0.67, 0}, {0.33, 0}, {0, 0}})}})},
+        {"two-without", arm("skintern", {{"stages", stages({{1, 0}, {0, 0}})}})},
+        {"rank-4", arm("skintern", {{"lora", {{"r", 4}, {"alpha", 8.0}}}})},
+        {"small-pieces", arm("skintern", {{"train", {{"micro_tokens", 128}}}})},
+        {"large", arm("skintern", {{"model", "models/large"}, {"params", 135000000}})}};
     write_arms(folder.path(), arms);
     const RunLog run = read_run(folder.path());
     const auto differ = [&](const char* name) { return differing_settings(run, name); };
@@ -117,14 +122,20 @@ TEST_CASE("what follows from another setting is no difference of its own", "[rep
     REQUIRE(differ("small-pieces").empty());
     REQUIRE(differ("large") == Names{"params"});
     REQUIRE(setting_of(run, "skintern", "params").text == "2000000");
-    REQUIRE(settings_of(results_of(folder.path())) == Names{"schedule_name", "stages", "params", "lora.r", "shots"});
+    REQUIRE(settings_of(results_of(folder.path())) ==
+            Names{"schedule_name", "stages", "params", "lora.r", "shots"});
 }
 
-TEST_CASE("runs made before run.json had the arms tell them by their cells, and defaults fill what was not there", "[report]") {
+TEST_CASE(
+    "runs made before run.json had the arms tell them by their cells, and defaults fill what was not there",
+    "[report]") {
     const TempFolder folder;
     Json older = arm("skintern");
     older.erase("knowledge"); // a setting that came later
-    write_arms(folder.path(), {{"skintern", older}, {"full", arm("skintern")}, {"placebo", arm("skintern", {{"knowledge", "placebo"}})}},
+    write_arms(folder.path(),
+               {{"skintern", older},
+                {"full", arm("skintern")},
+                {"placebo", arm("skintern", {{"knowledge", "placebo"}})}},
                false);
     const RunLog run = read_run(folder.path());
     REQUIRE(differing_settings(run, "full").empty());
@@ -158,12 +169,19 @@ TEST_CASE("damaged settings are an error that names file and field", "[report]")
     };
     const Json cell = Json::object();
     REQUIRE(holds(sentence({{"arms", 3}}, cell), "run.json: field \"arms\" must be an object, found number"));
-    REQUIRE(holds(sentence({{"arms", {{"skintern", 3}}}}, cell), "run.json: field \"arms.skintern\" must be an object"));
-    REQUIRE(holds(sentence({{"arms", {{"skintern", {{"stages", {{{"keep", 1}}}}}}}}}, cell), "field \"shots\" is missing"));
-    REQUIRE(holds(sentence({{"base_params", -1}}, cell), "run.json: field \"base_params\" must be a whole number"));
+    REQUIRE(holds(sentence({{"arms", {{"skintern", 3}}}}, cell),
+                  "run.json: field \"arms.skintern\" must be an object"));
+    REQUIRE(holds(sentence({{"arms", {{"skintern", {{"stages", {{{"keep", 1}}}}}}}}}, cell),
+                  "field \"shots\" is missing"));
+    REQUIRE(holds(sentence({{"base_params", -1}}, cell),
+                  "run.json: field \"base_params\" must be a whole number"));
     REQUIRE(holds(sentence({{"sets", {"../x"}}}, cell), "field \"sets\" holds \"../x\""));
-    REQUIRE(holds(sentence(Json::object(), Json::object({{"arm", "x"}})), "cell.json: field \"arm\" must be an object"));
-    REQUIRE(holds(sentence(Json::object(), Json::object({{"begun", "x"}})), "cell.json: field \"begun\" must be a whole number"));
-    REQUIRE(holds(sentence(Json::object(), Json::object({{"seconds", "x"}})), "cell.json: field \"seconds\" must be a number"));
-    REQUIRE(holds(sentence(Json::object(), Json::object({{"failed", 1}})), "cell.json: field \"failed\" must be text"));
+    REQUIRE(holds(sentence(Json::object(), Json::object({{"arm", "x"}})),
+                  "cell.json: field \"arm\" must be an object"));
+    REQUIRE(holds(sentence(Json::object(), Json::object({{"begun", "x"}})),
+                  "cell.json: field \"begun\" must be a whole number"));
+    REQUIRE(holds(sentence(Json::object(), Json::object({{"seconds", "x"}})),
+                  "cell.json: field \"seconds\" must be a number"));
+    REQUIRE(holds(sentence(Json::object(), Json::object({{"failed", 1}})),
+                  "cell.json: field \"failed\" must be text"));
 }

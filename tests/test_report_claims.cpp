@@ -36,7 +36,10 @@ const Json* claim(const Json& results, const std::string& begin) {
 TEST_CASE("the best baseline is a trained method that sees the question alone", "[report]") {
     const TempFolder folder;
     const std::string run = folder.path();
-    write_run_json(run, {"base+knowledge", "ft", "std-cot", "kard", "in-context", "promptintern", "skintern", "std-cot-long"}, {1});
+    write_run_json(
+        run,
+        {"base+knowledge", "ft", "std-cot", "kard", "in-context", "promptintern", "skintern", "std-cot-long"},
+        {1});
     for (const char* arm : {"base+knowledge", "kard", "in-context", "promptintern", "std-cot-long"}) {
         write_arm(run, arm, 3); // none of these may count
     }

@@ -8,7 +8,8 @@ using namespace skintern;
 
 namespace {
 
-Record record(const std::string& id, const std::string& question, const std::string& gold, const std::string& summary) {
+Record record(const std::string& id, const std::string& question, const std::string& gold,
+              const std::string& summary) {
     Record record;
     record.id = id;
     record.split = "test";
@@ -53,11 +54,13 @@ TEST_CASE("answers in the knowledge are counted, and accuracy is told without th
     const TempFolder folder;
     write_small_run(folder.path()); // SKIntern: 1, 2, 3 right, 4 wrong
     make_folder(folder.path() + "/data");
-    write_records(folder.path() + "/data/test.jsonl", {record("1", "a?", "7", "It is 7."), record("2", "b?", "7", "It is 8."),
-                                                      record("3", "c?", "7", "It is 7."), record("4", "d?", "7", "It is 8.")});
+    write_records(folder.path() + "/data/test.jsonl",
+                  {record("1", "a?", "7", "It is 7."), record("2", "b?", "7", "It is 8."),
+                   record("3", "c?", "7", "It is 7."), record("4", "d?", "7", "It is 8.")});
     put_file(folder.path() + "/data/unseen.jsonl", ""); // no family of the run is unseen
     const Json results = results_of(folder.path());
-    REQUIRE(results["gold_in_knowledge"] == Json::array({{{"split", "test"}, {"family", "prices"}, {"rows", 4}, {"held", 2}}}));
+    REQUIRE(results["gold_in_knowledge"] ==
+            Json::array({{{"split", "test"}, {"family", "prices"}, {"rows", 4}, {"held", 2}}}));
     const Json& ours = of_method(results, "skintern")["without_gold_in_knowledge"];
     REQUIRE(ours["id"]["mean"] == 0.5); // of 2 and 4
     REQUIRE(ours["id"]["rows"] == 2);

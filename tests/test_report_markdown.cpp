@@ -22,7 +22,10 @@ std::string markdown_of(const std::vector<std::string>& runs, const std::string&
 } // namespace
 
 TEST_CASE("a table is written for a terminal, for Markdown and for the page", "[report]") {
-    const Table table = {"Title", {"name", "of\nall", "why"}, {{"a|b", "1.5", "late"}, {"a name that is too long", "-", "<i>"}}, "Note"};
+    const Table table = {"Title",
+                         {"name", "of\nall", "why"},
+                         {{"a|b", "1.5", "late"}, {"a name that is too long", "-", "<i>"}},
+                         "Note"};
     REQUIRE(as_text(table) == "Title\n"
                               "name               of  why\n"
                               "                  all\n"
@@ -52,12 +55,14 @@ TEST_CASE("one page of Markdown has every run with its tables", "[report]") {
     REQUIRE(page.starts_with("Made by `skintern report " + first + " " + second + " --markdown "));
     REQUIRE(holds(page, "\n## methods\n"));
     REQUIRE(holds(page, "\n## facts\n"));
-    for (const char* part : {"### Accuracy and cost", "### Claims", "### Against Std-CoT", "### By split and by group of tasks",
-                             "### Facts", "### Part-skills", "### What fine-tuning cost"}) {
+    for (const char* part :
+         {"### Accuracy and cost", "### Claims", "### Against Std-CoT", "### By split and by group of tasks",
+          "### Facts", "### Part-skills", "### What fine-tuning cost"}) {
         INFO(part);
         REQUIRE(holds(page, part));
     }
-    for (const char* not_there : {"### Published sets", "### Ablation", "### Answers that stand", "### Settings"}) {
+    for (const char* not_there :
+         {"### Published sets", "### Ablation", "### Answers that stand", "### Settings"}) {
         REQUIRE(!holds(page, not_there));
     }
     REQUIRE(holds(page, "| skintern | 75.0 ["));
@@ -82,8 +87,10 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     put_file(folder.path() + "/seed-1/skintern/cell.json", R"({"version":"abc","begun":3,"seconds":1800})");
     put_file(folder.path() + "/seed-1/std-cot/cell.json", R"({"version":"def","failed":"the loss is nan"})");
     const std::string page = markdown_of({folder.path()}, folder / "results.md");
-    REQUIRE(holds(page, "- command: skintern reproduce --preset tiny --seeds 1 --tasks navigate,prices --train 64 --test 4 "
-                        "--methods base,std-cot,skintern\n"));
+    REQUIRE(holds(
+        page,
+        "- command: skintern reproduce --preset tiny --seeds 1 --tasks navigate,prices --train 64 --test 4 "
+        "--methods base,std-cot,skintern\n"));
     REQUIRE(holds(page, "- tasks: navigate,prices\n"));
     REQUIRE(holds(page, "- cells: 3, of which finished 1, failed 1, begun more than once 1\n"));
     REQUIRE(holds(page, "- code versions: abc (1 cells), def (1 cells)\n"));
@@ -91,5 +98,6 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     REQUIRE(!holds(page, "/somewhere"));
     json["command"] = "skintern reproduce --config my.toml";
     put_file(folder.path() + "/run.json", json.dump());
-    REQUIRE(holds(markdown_of({folder.path()}, folder / "results.md"), "- command: skintern reproduce --config my.toml\n"));
+    REQUIRE(holds(markdown_of({folder.path()}, folder / "results.md"),
+                  "- command: skintern reproduce --config my.toml\n"));
 }

@@ -66,6 +66,7 @@ TEST_CASE("with six sets the interval of their mean is over sets", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
     write_sets(folder.path(), {"bbh", "b", "c", "d", "e", "f"});
+    write_eval(folder.path() + "/seed-1/skintern", "with-knowledge", four(4)); // is no set
     const Json results = results_of(folder.path());
     // std-cot has one of four right in every set: other sets of this kind would not differ.
     REQUIRE((*arm_of(results, "std-cot"))["mean"] == Json({{"mean", 0.25}, {"ci95", {0.25, 0.25}}}));
@@ -81,13 +82,15 @@ TEST_CASE("a set that is not answered yet is missing, and one of another split i
     REQUIRE((*arm_of(results_of(folder.path()), "skintern"))["mean"]["mean"].is_null());
     REQUIRE(holds(printed(folder.path()), "missing: seed-1/skintern/eval/bbh.jsonl"));
     put_file(folder.path() + "/seed-1/skintern/eval/bbh.jsonl", eval_line({"1", "x", true}, "test"));
-    REQUIRE(holds(error_of([&] { write_report(folder.path()); }), "bbh.jsonl:1: field \"split\" is \"test\""));
+    REQUIRE(
+        holds(error_of([&] { write_report(folder.path()); }), "bbh.jsonl:1: field \"split\" is \"test\""));
 }
 
 TEST_CASE("what fine-tuning cost is told over the questions that were asked again", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    write_eval(folder.path() + "/seed-1/skintern", "with-knowledge", {{"1", "navigate", false}, {"3", "prices", true}});
+    write_eval(folder.path() + "/seed-1/skintern", "with-knowledge",
+               {{"1", "navigate", false}, {"3", "prices", true}});
     const Json results = results_of(folder.path());
     const Json& ours = of_method(results, "skintern");
     REQUIRE(ours["knowledge_put_back"]["alone"]["mean"] == 1); // 1 and 3 are right, 4 was not asked
@@ -103,20 +106,19 @@ TEST_CASE("what fine-tuning cost is told over the questions that were asked agai
 TEST_CASE("the search for a learning rate is a table with the chosen rate in brackets", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    const Json search = {
-        {"rule", "most right answers"},
-        {"rates", {0.001, 0.005}},
-        {"methods",
-         {{"std-cot",
-           {{"trials",
-             {{{"lr", 0.001}, {"accuracy", 0.25}, {"rows", 192}, {"failed", false}},
-              {{"lr", 0.005}, {"accuracy", 0.31}, {"rows", 192}, {"failed", false}}}},
-            {"chosen", 0.005}}},
-          {"skintern",
-           {{"trials",
-             {{{"lr", 0.001}, {"accuracy", 0.2}, {"rows", 192}, {"failed", false}},
-              {{"lr", 0.005}, {"accuracy", 0}, {"rows", 0}, {"failed", true}}}},
-            {"chosen", 0.001}}}}}};
+    const Json search = {{"rule", "most right answers"},
+                         {"rates", {0.001, 0.005}},
+                         {"methods",
+                          {{"std-cot",
+                            {{"trials",
+                              {{{"lr", 0.001}, {"accuracy", 0.25}, {"rows", 192}, {"failed", false}},
+                               {{"lr", 0.005}, {"accuracy", 0.31}, {"rows", 192}, {"failed", false}}}},
+                             {"chosen", 0.005}}},
+                           {"skintern",
+                            {{"trials",
+                              {{{"lr", 0.001}, {"accuracy", 0.2}, {"rows", 192}, {"failed", false}},
+                               {{"lr", 0.005}, {"accuracy", 0}, {"rows", 0}, {"failed", true}}}},
+                             {"chosen", 0.001}}}}}};
     put_file(folder.path() + "/search.json", search.dump());
     write_report(folder.path());
     const std::string page = read_file(folder.path() + "/report.html");
@@ -134,7 +136,8 @@ TEST_CASE("the search for a learning rate is a table with the chosen rate in bra
     REQUIRE(holds(sentence("/rates/0", "x"), "search.json: field \"rates\" must hold numbers"));
     REQUIRE(holds(sentence("/methods", 1), "search.json: field \"methods\" must be an object"));
     REQUIRE(holds(sentence("/methods/std-cot", 1), "search.json: of \"std-cot\": must be an object"));
-    REQUIRE(holds(sentence("/methods/std-cot/chosen", "x"), "of \"std-cot\": field \"chosen\" must be a number"));
+    REQUIRE(
+        holds(sentence("/methods/std-cot/chosen", "x"), "of \"std-cot\": field \"chosen\" must be a number"));
     REQUIRE(holds(sentence("/methods/std-cot/trials/1/failed", 0), "field \"failed\" must be true or false"));
     put_file(folder.path() + "/search.json", "{");
     REQUIRE(holds(error_of([&] { write_report(folder.path()); }), "search.json: is damaged"));
