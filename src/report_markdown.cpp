@@ -33,7 +33,8 @@ Table claims_with_command(const RunLog& run, const Results& results) {
 } // namespace
 
 std::string run_as_markdown(const RunLog& run, const Results& results) {
-    std::string out = "## " + folder_name(run.dir) + "\n\n" + as_markdown_list(made_table(run));
+    std::string out = "## " + folder_name(run.dir) + "\n\n" + as_markdown_list(made_table(run)) +
+                      as_markdown_list(cells_table(run));
     out += section("Accuracy and cost", {main_table(results)});
     out += section("Claims", {claims_with_command(run, results)});
     out += section("Against Std-CoT", {against_table(results)});

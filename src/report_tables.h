@@ -21,8 +21,9 @@ Table put_back_table(const Results& results); // what fine-tuning cost
 Table sets_table(const RunLog& run, const Results& results);
 Table ablation_table(const Ablation& ablation);
 
-// How the run was made.
+// How the run was made; and how that went, which a page that is the same after every resume must not tell.
 Table made_table(const RunLog& run);
+Table cells_table(const RunLog& run);
 Table arms_table(const RunLog& run); // arms whose settings are not those of the arm of their method
 Table search_table(const RunLog& run);
 

@@ -114,31 +114,42 @@ std::string seeds_text(const RunLog& run) {
 
 } // namespace
 
+namespace {
+
+void add_row(Table& table, const std::string& what, const std::string& value) {
+    if (!value.empty()) {
+        table.rows.push_back({what, value});
+    }
+}
+
+} // namespace
+
 Table made_table(const RunLog& run) {
     Table table = {"", {"how it was made", ""}, {}, ""};
-    const auto add = [&](const std::string& what, const std::string& value) {
-        if (!value.empty()) {
-            table.rows.push_back({what, value});
-        }
-    };
-    const Cells cells = count_cells(run);
     const std::string tasks = plain_list(said(run, "data.tasks"));
-    add("command", command_of(run));
-    add("tasks", tasks.empty() ? "all" : tasks);
+    add_row(table, "command", command_of(run));
+    add_row(table, "tasks", tasks.empty() ? "all" : tasks);
     for (const char* rows : {"train", "validation", "test", "fresh"}) {
-        add(std::string(rows) + " rows a family", said(run, std::string("data.") + rows));
+        add_row(table, std::string(rows) + " rows a family", said(run, std::string("data.") + rows));
     }
-    add("seeds", seeds_text(run));
-    add("device", run.device);
-    add("parameters of the base model",
-        run.base_params ? format("%ld", static_cast<long>(*run.base_params)) : "");
-    add("passes over the training rows", said(run, "arm.epochs"));
-    add("cells", format("%ld, of which finished %ld, failed %ld, begun more than once %ld",
-                        static_cast<long>(cells.all), static_cast<long>(cells.finished),
-                        static_cast<long>(cells.failed), static_cast<long>(cells.begun_again)));
-    add("missing", missing_text(run));
-    add("code versions", versions_text(cells));
-    add("hours of all cells together", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
+    add_row(table, "seeds", seeds_text(run));
+    add_row(table, "device", run.device);
+    add_row(table, "parameters of the base model",
+            run.base_params ? format("%ld", static_cast<long>(*run.base_params)) : "");
+    add_row(table, "passes over the training rows", said(run, "arm.epochs"));
+    add_row(table, "missing", missing_text(run));
+    return table;
+}
+
+Table cells_table(const RunLog& run) {
+    Table table = {"", {"how it went", ""}, {}, ""};
+    const Cells cells = count_cells(run);
+    add_row(table, "cells",
+            format("%ld, of which finished %ld, failed %ld, begun more than once %ld", static_cast<long>(cells.all),
+                   static_cast<long>(cells.finished), static_cast<long>(cells.failed),
+                   static_cast<long>(cells.begun_again)));
+    add_row(table, "code versions", versions_text(cells));
+    add_row(table, "hours of all cells together", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
     return table;
 }
 

@@ -96,6 +96,8 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     REQUIRE(holds(page, "- code versions: abc (1 cells), def (1 cells)\n"));
     REQUIRE(holds(page, "- hours of all cells together: 0.5\n"));
     REQUIRE(!holds(page, "/somewhere"));
+    write_report(folder.path());
+    REQUIRE(!holds(read_file(folder.path() + "/report.html"), "begun more")); // the page is the same after a resume
     json["command"] = "skintern reproduce --config my.toml";
     put_file(folder.path() + "/run.json", json.dump());
     REQUIRE(holds(markdown_of({folder.path()}, folder / "results.md"),
