@@ -41,8 +41,8 @@ std::string run_as_markdown(const RunLog& run, const Results& results) {
     out += section("By split and by group of tasks", {splits_table(results), groups_table(results)});
     out += section("Facts", {facts_table(results)});
     out += section("Part-skills", {skills_table(results)});
-    out += section("What fine-tuning cost", {put_back_table(results)});
-    out += section("Published sets", {sets_table(run, results)});
+    out += section("What fine-tuning cost", {put_back_table(run, results)});
+    out += section("Optional sets", {sets_table(run, results)});
     for (const Ablation& ablation : results.ablations) {
         out += section("Ablation: " + ablation.title, {ablation_table(ablation)});
     }

@@ -312,7 +312,7 @@ std::string report_page(const RunLog& run, const Results& results) {
     out += figure_section(loss_figure(run), "wide");
     out += figure_section(coverage_figure(run, results), "wide");
     out += figure_section(skills_figure(run, results), "wide");
-    out += figure_section(put_back_figure(run, results), "wide", titled(put_back_table(results)));
+    out += figure_section(put_back_figure(run, results), "wide", titled(put_back_table(run, results)));
     for (const Ablation& ablation : results.ablations) {
         out += figure_section(ablation_figure(run, ablation), "wide", titled(ablation_table(ablation)));
     }

@@ -171,27 +171,29 @@ Table without_gold_table(const Results& results) {
     return table;
 }
 
-Table put_back_table(const Results& results) {
-    Table table = {
-        "What fine-tuning cost: test questions asked from the question alone, and with the knowledge put "
-        "back "
-        "into the prompt, as base+knowledge is asked; and questions of unseen families, beside base's",
-        {"method", "question\nalone", "knowledge\nput back", "put back,\nbase+knowledge", "unseen\nfamilies",
-         "unseen,\nbase"},
-        {},
-        ""};
-    const auto find = [&](const char* name) {
-        const auto found = std::find_if(results.methods.begin(), results.methods.end(),
-                                        [&](const MethodResult& m) { return m.name == name; });
+Table put_back_table(const RunLog& run, const Results& results) {
+    Table table = {"Test questions asked from the question alone, and with the knowledge put back into the prompt, as "
+                   "base+knowledge is asked; and questions of unseen families, beside base's",
+                   {"method", "question\nalone", "knowledge\nput back", "put back,\nbase+knowledge",
+                    "unseen\nfamilies", "unseen,\nbase"},
+                   {},
+                   ""};
+    // The arm of an untrained method with the base model of `arm`; null when there is none.
+    const auto find = [&](const std::string& method, const std::string& arm) {
+        const auto found =
+            std::find_if(results.methods.begin(), results.methods.end(), [&](const MethodResult& m) {
+                return method == method_of(run, m.name).name &&
+                       setting_of(run, m.name, "params").text == setting_of(run, arm, "params").text;
+            });
         return found == results.methods.end() ? nullptr : &*found;
     };
-    const MethodResult *base = find("base"), *with_knowledge = find("base+knowledge");
-    const std::string reading = with_knowledge == nullptr ? kUnknown : percent(with_knowledge->in_domain);
-    const std::string unseen = base == nullptr ? kUnknown : percent(base->by_split.at("unseen"));
     for (const MethodResult& m : results.methods) {
         if (m.train_updates.known()) {
+            const MethodResult *base = find("base", m.name), *reading = find("base+knowledge", m.name);
             table.rows.push_back({m.name, percent_with_interval(m.alone), percent_with_interval(m.put_back),
-                                  reading, percent_with_interval(m.by_split.at("unseen")), unseen});
+                                  reading == nullptr ? kUnknown : percent(reading->in_domain),
+                                  percent_with_interval(m.by_split.at("unseen")),
+                                  base == nullptr ? kUnknown : percent(base->by_split.at("unseen"))});
         }
     }
     return table;

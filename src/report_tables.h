@@ -17,7 +17,7 @@ Table claims_table(const Results& results);
 Table groups_table(const Results& results);
 Table gold_table(const Results& results);
 Table without_gold_table(const Results& results);
-Table put_back_table(const Results& results); // what fine-tuning cost
+Table put_back_table(const RunLog& run, const Results& results); // what fine-tuning cost
 Table sets_table(const RunLog& run, const Results& results);
 Table ablation_table(const Ablation& ablation);
 

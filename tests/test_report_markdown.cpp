@@ -62,7 +62,7 @@ TEST_CASE("one page of Markdown has every run with its tables", "[report]") {
         REQUIRE(holds(page, part));
     }
     for (const char* not_there :
-         {"### Published sets", "### Ablation", "### Answers that stand", "### Settings"}) {
+         {"### Optional sets", "### Ablation", "### Answers that stand", "### Settings"}) {
         REQUIRE(!holds(page, not_there));
     }
     REQUIRE(holds(page, "| skintern | 75.0 ["));

@@ -103,6 +103,21 @@ TEST_CASE("what fine-tuning cost is told over the questions that were asked agai
     REQUIRE(holds(page, "knowledge put back</text>"));
 }
 
+TEST_CASE("an arm is held against the untrained model of its own size", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path()); // base: 0 of 1 unseen right
+    const auto row_of_skintern = [&] {
+        write_report(folder.path());
+        const std::string page = read_file(folder.path() + "/report.html");
+        const size_t table = page.find("<h2>What fine-tuning cost</h2>");
+        const size_t row = page.find("<tr><td class=\"words\">skintern</td>", table);
+        return page.substr(row, page.find("</tr>", row) - row);
+    };
+    REQUIRE(holds(row_of_skintern(), "<td>0.0</td>"));
+    patch_run_json(folder.path(), {{"arms", {{"skintern", {{"params", 9}}}}}});
+    REQUIRE(!holds(row_of_skintern(), "<td>0.0</td>"));
+}
+
 TEST_CASE("the search for a learning rate is a table with the chosen rate in brackets", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
