@@ -146,15 +146,27 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
 
 void add_report(CLI::App& app) {
     struct Options : Common {
-        std::string folder;
+        std::vector<std::string> folders;
+        std::string markdown;
     };
     auto o = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("report", "tables and report.html again, from the logs of a run");
+    CLI::App* sub = app.add_subcommand("report", "tables and report.html again, from the logs of runs");
     add_common(sub, o.get());
-    sub->add_option("run", o->folder, "folder of a run")->required();
+    sub->add_option("run", o->folders, "folders of runs")->required();
+    sub->add_option("--markdown", o->markdown, "write one page with the tables of all runs to this file, instead of printing them");
     sub->callback([o] {
-        write_report(o->folder);
-        print_table(o->folder, stdout);
+        std::vector<Report> reports;
+        for (const std::string& folder : o->folders) {
+            reports.emplace_back(folder);
+            write_report(reports.back());
+        }
+        if (!o->markdown.empty()) {
+            write_markdown(reports, o->markdown);
+            return;
+        }
+        for (const Report& report : reports) {
+            print_table(report, stdout);
+        }
     });
 }
 

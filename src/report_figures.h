@@ -18,10 +18,16 @@ struct Figure {
 Figure accuracy_figure(const RunLog& run, const Results& results);
 Figure loss_figure(const RunLog& run);
 Figure cost_figure(const RunLog& run, const Results& results); // two charts side by side
+Figure put_back_figure(const RunLog& run, const Results& results);
+Figure ablation_figure(const RunLog& run, const Ablation& ablation); // lines over numbers, bars otherwise
 Figure curve_figure(const Results& results);
 Figure meter_figure(const RunLog& run, const Results& results);
 Figure coverage_figure(const RunLog& run, const Results& results);
 Figure skills_figure(const RunLog& run, const Results& results);
+
+// Whether an arm is drawn where many lines or dots share a plot: of many arms the variants are left to the
+// ablations.
+bool is_drawn(const RunLog& run, const std::string& arm);
 
 // The palette's colour of a method: fixed for the methods of this project, the free ones in order for others.
 int method_color(const RunLog& run, const std::string& method);

@@ -7,8 +7,10 @@
 #include <algorithm>
 
 #include "check.h"
+#include "numbers.h"
+#include "report_examples.h"
 #include "report_figures.h"
-#include "rng.h"
+#include "report_tables.h"
 #include "svg.h"
 
 namespace skintern {
@@ -16,8 +18,6 @@ namespace skintern {
 namespace {
 
 using svg::escape;
-
-constexpr size_t kExamples = 10;
 
 const char* const kStyle = R"css(
 * { box-sizing: border-box; }
@@ -37,6 +37,9 @@ th, td { border-bottom: 1px solid var(--grid); }
 th { color: var(--muted); font-weight: 500; vertical-align: bottom; }
 thead th { border-bottom: 1px solid var(--axis); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; } td:first-child { font-weight: 600; }
+.plain td { white-space: normal; }
+.plain .words { text-align: left; }
+.key { grid-column: 1 / -1; columns: 9rem; font-size: 0.85rem; margin: 0.5rem 0 0; }
 td small { color: var(--muted); margin-left: 0.35em; } td.out { color: var(--muted); }
 .heat td:not(:first-child) { text-align: center; min-width: 4rem; border: 1px solid var(--page); }
 .heat th:not(:first-child) { text-align: center; white-space: normal; }
@@ -151,7 +154,7 @@ std::string mean_cell(const Estimate& e, const std::string& text) {
     return cell(e.known() ? text : "&ndash;");
 }
 
-std::string main_table(const RunLog& run, const Results& results) {
+std::string main_html(const RunLog& run, const Results& results) {
     std::string out =
         "<div class=\"wide\"><table><thead><tr><th>Method</th><th>In domain<br>%, 95 % interval</th>"
         "<th>Out of domain<br>%, 95 % interval</th><th>Prompt<br>tokens</th><th>New<br>tokens</th>"
@@ -175,32 +178,9 @@ std::string main_table(const RunLog& run, const Results& results) {
                  "agreed form.</p>\n";
 }
 
-std::string against_table(const Results& results) {
-    if (results.against.size() < 2) {
-        return "";
-    }
-    const auto tested = [](const Difference& t) {
-        return mean_cell(t.estimate, format("%s [%+.0f, %+.0f]<br>", signed_points(t.estimate.mean).c_str(),
-                                            100 * t.estimate.lo, 100 * t.estimate.hi) +
-                                         (t.p < 0 ? "not tested" : format("p %.2f", t.p)));
-    };
-    std::string out = "<div class=\"wide\"><table><thead><tr><th>Against " + escape(title_of(kBaseline)) +
-                      "</th><th>In domain</th><th>Out of domain</th><th>Covered facts</th><th>Uncovered facts</th></tr></thead>\n";
-    for (const Against& arm : results.against) {
-        out += "<tr><td>" + escape(title_of(arm.name)) + "</td>" + tested(arm.in_domain) + tested(arm.out_of_domain) +
-               tested(arm.covered) + tested(arm.uncovered) + "</tr>\n";
-    }
-    return out + "</table></div>\n<p class=\"note\">Points, paired by question, 95 % interval of a bootstrap that draws whole tasks; "
-                 "p is two-sided, after Holm's correction for all arms of the column; with fewer than six tasks the interval is over questions and nothing is "
-                 "tested.</p>\n";
-}
-
-std::string claims_list(const Results& results) {
-    std::string out;
-    for (const Claim& claim : results.claims) {
-        out += "<li>" + escape(claim.text) + "? " + escape(claim_verdict(claim.difference)) + "</li>\n";
-    }
-    return out.empty() ? "" : "<ul class=\"note\">" + out + "</ul>\n";
+// A table with its title above it; nothing when it has no row.
+std::string titled(const Table& table) {
+    return table.rows.empty() ? "" : "<p class=\"note\">" + escape(table.title) + "</p>\n" + as_html(table);
 }
 
 // Accuracy as a shade of one colour, pale enough for the text on it in either theme.
@@ -274,131 +254,44 @@ std::string schedule_table(const RunLog& run) {
            "stage; at the last one nothing is left, and its prompt is the prompt of the evaluation.</p>\n";
 }
 
-// ---- answers to read -----------------------------------------------------------------------------------
-
-struct Example {
-    const AnswerRow* ours = nullptr;
-    const AnswerRow* theirs = nullptr; // may be null in an unfinished run
-};
-
-std::vector<Example> answered_by_both(const RunLog& run) {
-    std::map<std::string, Example> by_question;
-    const auto collect = [&](const char* method, const AnswerRow* Example::*side) {
-        const auto found = run.logs.find(method);
-        if (found == run.logs.end()) {
-            return;
-        }
-        for (const auto& [split, rows] : found->second.front().eval) {
-            for (const AnswerRow& row : rows) {
-                by_question[split + "/" + row.id].*side = &row;
-            }
-        }
-    };
-    collect(kOurs, &Example::ours);
-    collect(kBaseline, &Example::theirs);
-    std::vector<Example> examples;
-    for (const auto& [question, example] : by_question) {
-        examples.push_back(example);
-    }
-    return examples;
-}
-
-// Drawn with a fixed seed, in turn from the four outcomes (both right, one of them, neither), the tasks seen
-// least first: a fair look, not a selection of the best.
-std::vector<Example> choose_examples(const RunLog& run) {
-    std::vector<Example> pool = answered_by_both(run);
-    Rng rng(1, "examples");
-    rng.shuffle(pool);
-    std::map<std::string, int64_t> seen;
-    std::vector<Example> chosen;
-    const auto right = [](const AnswerRow* row) { return row != nullptr && row->correct ? 1 : 0; };
-    const auto task = [](const Example& e) { return (e.ours != nullptr ? e.ours : e.theirs)->task; };
-    for (int turn = 0; chosen.size() < kExamples && !pool.empty(); turn++) {
-        auto best = pool.end();
-        for (auto it = pool.begin(); it != pool.end(); ++it) {
-            const int outcome = 2 * right(it->ours) + right(it->theirs);
-            if (outcome == turn % 4 && (best == pool.end() || seen[task(*it)] < seen[task(*best)])) {
-                best = it;
-            }
-        }
-        if (best != pool.end()) {
-            seen[task(*best)]++;
-            chosen.push_back(*best);
-            pool.erase(best);
-        }
-    }
-    return chosen;
-}
-
-std::string answer_block(const char* method, const AnswerRow* row) {
-    if (row == nullptr) {
-        return "";
-    }
-    return format("<div><p class=\"who\">%s &middot; <span class=\"%s\">%s</span></p><pre>",
-                  title_of(method).c_str(), row->correct ? "right" : "wrong",
-                  row->correct    ? "&#10003; right"
-                  : row->readable ? "&#10007; wrong"
-                                  : "&#10007; unreadable") +
-           escape(row->generated) + "</pre></div>\n";
-}
-
-std::string example_section(const RunLog& run) {
-    const std::vector<Example> examples = choose_examples(run);
-    if (examples.empty()) {
-        return "<p class=\"note\">Neither SKIntern nor Std-CoT has answered a question yet.</p>\n";
-    }
-    std::string out = format(
-        "<p class=\"note\">%zu questions drawn at random, in turn from those that neither, one or both "
-        "methods answered right (%s).</p>\n",
-        examples.size(), format("seed %ld", static_cast<long>(run.seeds.front())).c_str());
-    for (const Example& example : examples) {
-        const AnswerRow& row = example.ours != nullptr ? *example.ours : *example.theirs;
-        out += "<article><h3>" + escape(row.task) + " &middot; " + escape(row.split) +
-               (row.coverage.empty() ? "" : " &middot; " + escape(row.coverage) + " facts") + "</h3>\n";
-        out += "<pre>" + escape(row.question.empty() ? row.id : row.question) + "</pre>\n";
-        if (!row.gold.empty()) {
-            out += "<p class=\"note\">Gold answer: <b>" + escape(row.gold) + "</b></p>\n";
-        }
-        out += "<div class=\"pair\">" + answer_block(kOurs, example.ours) +
-               answer_block(kBaseline, example.theirs) + "</div></article>\n";
-    }
-    return out;
-}
-
 // ---- how it was made -----------------------------------------------------------------------------------
 
+// What the tables of the run tell, then what else stands in run.json, then what did not fit the token budget.
 std::string made_section(const RunLog& run) {
     std::string out = "<div class=\"wide\"><table class=\"made\">\n";
-    for (const auto& [name, value] : run.settings) {
+    const auto add = [&](const std::string& name, const std::string& value) {
         out += "<tr><td>" + escape(name) + "</td><td>" + escape(value) + "</td></tr>\n";
+    };
+    for (const auto& row : made_table(run).rows) {
+        add(row[0], row[1]);
+    }
+    for (const auto& [name, value] : run.settings) {
+        add(name, value);
     }
     for (const std::string& method : run.methods) {
         for (size_t s = 0; s < run.seeds.size(); s++) {
             const std::optional<Dropped>& dropped = run.logs.at(method)[s].dropped;
             if (dropped) {
-                out +=
-                    "<tr><td>" +
-                    escape(format("dropped, seed %ld, %s", static_cast<long>(run.seeds[s]), method.c_str())) +
-                    format("</td><td>%ld training rows left out, %ld with knowledge cut, %ld with examples "
-                           "cut to "
-                           "the token budget</td></tr>\n",
+                add(format("dropped, seed %ld, %s", static_cast<long>(run.seeds[s]), method.c_str()),
+                    format("%ld training rows left out, %ld with knowledge cut, %ld with examples cut to the token budget",
                            static_cast<long>(dropped->left_out), static_cast<long>(dropped->knowledge_cut),
-                           static_cast<long>(dropped->shots_cut));
+                           static_cast<long>(dropped->shots_cut)));
             }
         }
     }
-    return out + "</table></div>\n";
+    return out + "</table></div>\n" + titled(arms_table(run)) + titled(search_table(run));
 }
 
 std::string section(const std::string& title, const std::string& body) {
     return "<section><h2>" + escape(title) + "</h2>\n" + body + "</section>\n";
 }
 
-std::string figure_section(const Figure& figure, const char* layout) {
+// `below`: a table with the same figures, or nothing.
+std::string figure_section(const Figure& figure, const char* layout, const std::string& below = "") {
     const std::string picture =
         figure.svg.empty() ? "" : format("<div class=\"%s\">\n", layout) + figure.svg + "</div>\n";
     return section(figure.title, "<figure>" + picture + "<figcaption>" + escape(figure.caption) +
-                                     "</figcaption></figure>\n");
+                                     "</figcaption></figure>\n" + below);
 }
 
 } // namespace
@@ -410,7 +303,8 @@ std::string report_page(const RunLog& run, const Results& results) {
         "<meta name=\"color-scheme\" content=\"light dark\">\n<title>skintern: report of a run</title>\n"
         "<style>" +
         svg::style() + kStyle + "</style></head>\n<body><main>\n";
-    out += header(run, results) + main_table(run, results) + against_table(results) + claims_list(results);
+    out += header(run, results) + main_html(run, results) + titled(against_table(results));
+    out += section("Claims", as_html(claims_table(results)));
     out += figure_section(accuracy_figure(run, results), "wide");
     out += figure_section(cost_figure(run, results), "pair");
     out += figure_section(curve_figure(results), "wide");
@@ -418,7 +312,17 @@ std::string report_page(const RunLog& run, const Results& results) {
     out += figure_section(loss_figure(run), "wide");
     out += figure_section(coverage_figure(run, results), "wide");
     out += figure_section(skills_figure(run, results), "wide");
-    out += section("By task", task_table(results));
+    out += figure_section(put_back_figure(run, results), "wide", titled(put_back_table(run, results)));
+    for (const Ablation& ablation : results.ablations) {
+        out += figure_section(ablation_figure(run, ablation), "wide", titled(ablation_table(ablation)));
+    }
+    if (!results.sets.empty()) {
+        out += section("Optional sets", as_html(sets_table(run, results)));
+    }
+    out += section("By task", titled(groups_table(results)) + task_table(results));
+    if (!results.gold.counts.empty()) {
+        out += section("Answers that stand in the knowledge", titled(gold_table(results)) + titled(without_gold_table(results)));
+    }
     out += section("Schedule of the curriculum", schedule_table(run));
     out += section("Answers to read", example_section(run));
     out += section("How the run was made", made_section(run));

@@ -1,9 +1,7 @@
 // results.h — from the logs of a run to its figures: one struct from which the table, results.json and the
 // page are made.
 //
-// In domain is the split `test`; out of domain are `longer`, `unseen` and `reworded` together. With several
-// seeds every figure is the mean over seeds of the figure of one seed. A question keeps its name over seeds
-// ("test/navigate-3"), so that the bootstrap draws it with all its seeds at once.
+// With several seeds every figure is the mean over seeds of the figure of one seed.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +10,12 @@
 #include <utility>
 #include <vector>
 
+#include "ablations.h"
+#include "claims.h"
+#include "comparisons.h"
+#include "gold_in_knowledge.h"
 #include "run_log.h"
+#include "set_scores.h"
 #include "statistics.h"
 
 namespace skintern {
@@ -23,16 +26,21 @@ struct MethodResult {
     Estimate in_domain_macro, out_of_domain_macro;                // mean of the tasks' accuracies
     std::map<std::string, std::pair<Estimate, Estimate>> by_task; // task -> in domain, out of domain
     std::map<std::string, Estimate> by_split;
+    std::map<std::string, std::pair<Estimate, Estimate>> by_group; // of tasks (kGroups) -> the same
     // In domain, so that length and wording are the same on both sides.
     Estimate covered;   // every needed fact is stated by some training response
     Estimate uncovered; // at least one needed fact stands in the knowledge only
+    // Over the questions whose knowledge does not hold the answer.
+    Estimate in_domain_without_gold, out_of_domain_without_gold;
+    // What fine-tuning cost: the same test questions from the question alone and with the knowledge put back.
+    Estimate alone, put_back;
     // Part-skills, over all splits.
     Estimate find;   // facts found of the facts needed
     Estimate apply;  // right answers among the rows that found every fact they needed
     Estimate format; // rows in which an answer follows "Therefore, the answer is"
     // Means over all splits; no interval.
     Estimate strict, unreadable, prompt_tokens, new_tokens, flops;
-    Estimate flops_relative;              // to std-cot, over the questions both answered
+    Estimate flops_relative;              // to std-cot, over the questions both answered, with interval
     Estimate train_updates, train_tokens; // mean over seeds; unknown for methods that are not trained
 };
 
@@ -49,27 +57,8 @@ struct MeterPoint {
     double nll_knowledge = 0;
 };
 
-// SKIntern minus Std-CoT, paired by question.
-struct Comparison {
-    Estimate in_domain, out_of_domain;
-    std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
-};
-
-// An arm minus the baseline, paired by question, with the interval over tasks and p after Holm's correction for all arms of the
-// column. With fewer than kFewestTasks tasks an interval over them would promise too much (statistics.h): it is then that over
-// questions, and p is kUntested.
-inline constexpr size_t kFewestTasks = 6;
-inline constexpr double kUntested = -1;
-struct Against {
-    std::string name;
-    Difference in_domain, out_of_domain, covered, uncovered;
-};
-
-// What is claimed of SKIntern, or what a sceptic asks of it, as the difference of two arms.
-struct Claim {
-    std::string text; // "SKIntern is better than Std-CoT in domain"
-    Estimate difference;
-};
+// Groups of tasks, after the teacher's families.
+inline constexpr const char* kGroups[] = {"as in BIG-Bench Hard", "invented world", "other tasks"};
 
 struct Results {
     std::vector<MethodResult> methods; // in the order of run.json
@@ -78,31 +67,12 @@ struct Results {
         meter; // method -> points by step; methods without a meter left out
     Comparison comparison;
     std::vector<Claim> claims;    // of which both arms are there
+    GoldInKnowledge gold;         // of the run's data
+    std::vector<Ablation> ablations;
+    std::vector<SetScores> sets;
     std::vector<Against> against; // of every other arm with Std-CoT, when that is there
 };
 
-inline constexpr const char* kOurs = "skintern";
-inline constexpr const char* kBaseline = "std-cot";
-
 Results compute_results(const RunLog& run);
-
-// results.json: keys in a fixed order, null for what was not measured, nothing that depends on time or
-// machine speed.
-std::string results_to_json(const RunLog& run, const Results& results);
-
-// "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable".
-std::string verdict_line(const char* where, const Estimate& difference);
-
-// "holds: +9.2 points, 95 % [+2.0, +16.4]", "the other way round: ...", "cannot tell: ...".
-std::string claim_verdict(const Estimate& difference);
-
-// A difference of shares in points, "+1.2"; nothing is "-0.0".
-std::string signed_points(double difference);
-
-// 1234567 as "1.23 M", 2e9 as "2.00 G": three digits.
-std::string with_prefix(double value);
-
-// "SKIntern" for "skintern"; a method without a customary spelling keeps its name.
-std::string title_of(const std::string& method);
 
 } // namespace skintern

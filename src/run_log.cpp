@@ -3,92 +3,21 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <filesystem>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "check.h"
 #include "files.h"
+#include "log_fields.h"
+#include "run_file.h"
 
 namespace skintern {
 
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
 // ---- one JSON object, its fields by type ---------------------------------------------------------------
-
-Json parse_object(const std::string& text, const std::string& where) {
-    Json json;
-    try {
-        json = Json::parse(text);
-    } catch (const Json::exception& problem) {
-        CHECK(false, "%s: is damaged, not JSON: %s", where.c_str(), problem.what());
-    }
-    CHECK(json.is_object(), "%s: is damaged, expected a JSON object and found %s", where.c_str(),
-          json.type_name());
-    return json;
-}
-
-const Json& field(const Json& object, const char* name, const std::string& where) {
-    const auto found = object.find(name);
-    CHECK(found != object.end(), "%s: field \"%s\" is missing", where.c_str(), name);
-    return *found;
-}
-
-double number_field(const Json& object, const char* name, const std::string& where) {
-    const Json& value = field(object, name, where);
-    CHECK(value.is_number(), "%s: field \"%s\" must be a number, found %s", where.c_str(), name,
-          value.type_name());
-    const double number = value.get<double>();
-    CHECK(std::isfinite(number), "%s: field \"%s\" is not finite", where.c_str(), name);
-    return number;
-}
-
-// A count or an index: a whole number of at least 0.
-int64_t count_field(const Json& object, const char* name, const std::string& where) {
-    const Json& value = field(object, name, where);
-    CHECK(value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{1} << 53,
-          "%s: field \"%s\" must be a whole number of at least 0, found %s", where.c_str(), name,
-          value.dump().c_str());
-    return static_cast<int64_t>(value.get<uint64_t>());
-}
-
-bool bool_field(const Json& object, const char* name, const std::string& where) {
-    const Json& value = field(object, name, where);
-    CHECK(value.is_boolean(), "%s: field \"%s\" must be true or false, found %s", where.c_str(), name,
-          value.type_name());
-    return value.get<bool>();
-}
-
-std::string text_field(const Json& object, const char* name, const std::string& where) {
-    const Json& value = field(object, name, where);
-    CHECK(value.is_string(), "%s: field \"%s\" must be text, found %s", where.c_str(), name,
-          value.type_name());
-    return value.get<std::string>();
-}
-
-std::string optional_text(const Json& object, const char* name, const std::string& where) {
-    return object.contains(name) ? text_field(object, name, where) : std::string();
-}
-
-// Calls `row(object, where)` for each line of a file; `where` is "file:12".
-template <class Row>
-void for_each_row(const std::string& path, Row row) {
-    const std::string bytes = read_file(path);
-    size_t start = 0;
-    for (int64_t line = 1; start < bytes.size(); line++) {
-        const size_t end = std::min(bytes.find('\n', start), bytes.size());
-        const std::string text = bytes.substr(start, end - start);
-        start = end + 1;
-        const std::string where = format("%s:%ld", path.c_str(), static_cast<long>(line));
-        CHECK(!text.empty(), "%s: is an empty line", where.c_str());
-        row(parse_object(text, where), where);
-    }
-}
 
 // ---- the files of one method ---------------------------------------------------------------------------
 
@@ -103,7 +32,7 @@ void forget_from(std::vector<Row>& rows, int64_t step) {
 
 std::vector<UpdateRow> read_updates(const std::string& path) {
     std::vector<UpdateRow> updates;
-    for_each_row(path, [&](const Json& json, const std::string& where) {
+    for_each_row(path, [&](const LogJson& json, const std::string& where) {
         UpdateRow row;
         row.step = count_field(json, "step", where);
         row.stage = count_field(json, "stage", where);
@@ -119,7 +48,7 @@ std::vector<UpdateRow> read_updates(const std::string& path) {
     return updates;
 }
 
-AnswerRow answer_row(const Json& json, const std::string& where) {
+AnswerRow answer_row(const LogJson& json, const std::string& where) {
     AnswerRow row;
     row.id = text_field(json, "id", where);
     row.task = text_field(json, "task_name", where);
@@ -149,7 +78,7 @@ AnswerRow answer_row(const Json& json, const std::string& where) {
 std::vector<AnswerRow> read_eval(const std::string& path, const std::string& split) {
     std::vector<AnswerRow> rows;
     std::set<std::string> ids;
-    for_each_row(path, [&](const Json& json, const std::string& where) {
+    for_each_row(path, [&](const LogJson& json, const std::string& where) {
         rows.push_back(answer_row(json, where));
         CHECK(rows.back().split == split, "%s: field \"split\" is \"%s\" in a file of split \"%s\"",
               where.c_str(), rows.back().split.c_str(), split.c_str());
@@ -161,7 +90,7 @@ std::vector<AnswerRow> read_eval(const std::string& path, const std::string& spl
 
 std::vector<MeterRow> read_meter(const std::string& path) {
     std::vector<MeterRow> meter;
-    for_each_row(path, [&](const Json& json, const std::string& where) {
+    for_each_row(path, [&](const LogJson& json, const std::string& where) {
         const MeterRow row = {count_field(json, "step", where), number_field(json, "nll_question", where),
                               number_field(json, "nll_knowledge", where)};
         forget_from(meter, row.step);
@@ -173,7 +102,7 @@ std::vector<MeterRow> read_meter(const std::string& path) {
 std::vector<CurveRow> read_curve(const std::string& path) {
     std::map<std::pair<int64_t, bool>, CurveRow>
         points; // a resumed run may tell a point twice: the last one counts
-    for_each_row(path, [&](const Json& json, const std::string& where) {
+    for_each_row(path, [&](const LogJson& json, const std::string& where) {
         const CurveRow row = {count_field(json, "stage", where), count_field(json, "step", where),
                               bool_field(json, "knowledge", where), count_field(json, "rows", where),
                               count_field(json, "correct", where)};
@@ -189,9 +118,46 @@ std::vector<CurveRow> read_curve(const std::string& path) {
 }
 
 Dropped read_dropped(const std::string& path) {
-    const Json json = parse_object(read_file(path), path);
+    const LogJson json = parse_object(read_file(path), path);
     return {count_field(json, "left_out", path), count_field(json, "knowledge_cut", path),
             count_field(json, "shots_cut", path)};
+}
+
+// Takes the settings of the arm from cell.json when run.json does not have them.
+CellLog read_cell(RunLog& run, const std::string& arm, const std::string& path) {
+    const LogJson json = parse_object(read_file(path), path);
+    CellLog cell;
+    cell.begun = json.contains("begun") ? count_field(json, "begun", path) : 1;
+    cell.version = optional_text(json, "version", path);
+    cell.failed = optional_text(json, "failed", path);
+    if (json.contains("seconds")) {
+        cell.seconds = number_field(json, "seconds", path);
+    }
+    if (json.contains("arm") && !run.arms.contains(arm)) {
+        run.arms[arm] = arm_settings(json["arm"], path + ": field \"arm\"");
+    }
+    return cell;
+}
+
+RateSearch read_search(const std::string& path) {
+    const LogJson json = parse_object(read_file(path), path);
+    RateSearch search;
+    search.rule = text_field(json, "rule", path);
+    for (const LogJson& rate : list_field(json, "rates", path)) {
+        CHECK(rate.is_number(), "%s: field \"rates\" must hold numbers, found %s", path.c_str(), rate.dump().c_str());
+        search.rates.push_back(rate.get<double>());
+    }
+    for (const auto& [name, method] : object_field(json, "methods", path).items()) {
+        const std::string where = path + ": of \"" + name + "\"";
+        CHECK(method.is_object(), "%s: must be an object, found %s", where.c_str(), method.type_name());
+        search.methods.push_back({name, {}, number_field(method, "chosen", where)});
+        for (const LogJson& trial : list_field(method, "trials", where)) {
+            CHECK(trial.is_object(), "%s: field \"trials\" must hold objects, found %s", where.c_str(), trial.type_name());
+            search.methods.back().trials.push_back({number_field(trial, "lr", where), number_field(trial, "accuracy", where),
+                                                    count_field(trial, "rows", where), bool_field(trial, "failed", where)});
+        }
+    }
+    return search;
 }
 
 MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
@@ -209,6 +175,9 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
         run.missing.push_back(name + " (nothing yet)");
         return log;
     }
+    if (present("cell.json", false)) {
+        log.cell = read_cell(run, method, folder + "/cell.json");
+    }
     if (present("log.jsonl", method_of(run, method).trained)) {
         log.updates = read_updates(folder + "/log.jsonl");
     }
@@ -216,6 +185,14 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
         const std::string file = "eval/" + split + ".jsonl";
         if (present(file, true)) {
             log.eval[split] = read_eval(folder + "/" + file, split);
+        }
+    }
+    std::vector<std::string> beside = run.sets;
+    beside.push_back(kPutBack);
+    for (const std::string& name_of_set : beside) {
+        const std::string file = "eval/" + name_of_set + ".jsonl";
+        if (present(file, name_of_set != kPutBack)) {
+            log.beside[name_of_set] = read_eval(folder + "/" + file, name_of_set);
         }
     }
     if (present("meter.jsonl", method_of(run, method).trained)) {
@@ -230,74 +207,7 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
     return log;
 }
 
-// ---- run.json ------------------------------------------------------------------------------------------
-
-// {"base":{"params":5}} -> "base.params", "5".
-void flatten(const std::string& name, const Json& value,
-             std::vector<std::pair<std::string, std::string>>& out) {
-    if (value.is_object()) {
-        for (const auto& [key, inner] : value.items()) {
-            flatten(name.empty() ? key : name + "." + key, inner, out);
-        }
-        return;
-    }
-    out.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-}
-
-const Json& list_field(const Json& object, const char* name, const std::string& where) {
-    const Json& value = field(object, name, where);
-    CHECK(value.is_array(), "%s: field \"%s\" must be a list, found %s", where.c_str(), name,
-          value.type_name());
-    return value;
-}
-
-void read_run_file(RunLog& run, const std::string& path) {
-    Json json = parse_object(read_file(path), path);
-    run.preset = optional_text(json, "preset", path);
-    run.device = optional_text(json, "device", path);
-    for (const Json& seed : list_field(json, "seeds", path)) {
-        CHECK(seed.is_number_unsigned() && seed.get<uint64_t>() <= uint64_t{1} << 53,
-              "%s: field \"seeds\" must hold whole numbers, found %s", path.c_str(), seed.dump().c_str());
-        run.seeds.push_back(static_cast<int64_t>(seed.get<uint64_t>()));
-        CHECK(std::count(run.seeds.begin(), run.seeds.end(), run.seeds.back()) == 1,
-              "%s: field \"seeds\" names %ld twice", path.c_str(), static_cast<long>(run.seeds.back()));
-    }
-    for (const Json& method : list_field(json, "methods", path)) {
-        CHECK(method.is_string(), "%s: field \"methods\" must hold names, found %s", path.c_str(),
-              method.dump().c_str());
-        run.methods.push_back(method.get<std::string>());
-        // The name becomes a folder name: it must not lead out of the run.
-        const std::string& name = run.methods.back();
-        CHECK(!name.empty() && name[0] != '.' && name.find('/') == std::string::npos,
-              "%s: field \"methods\" holds \"%s\", which cannot be the name of a method", path.c_str(),
-              name.c_str());
-        CHECK(std::count(run.methods.begin(), run.methods.end(), name) == 1,
-              "%s: field \"methods\" names \"%s\" twice", path.c_str(), name.c_str());
-    }
-    if (json.contains("method_of")) {
-        const Json& methods = json["method_of"];
-        CHECK(methods.is_object(), "%s: field \"method_of\" must be an object, found %s", path.c_str(), methods.type_name());
-        for (const auto& [arm, method] : methods.items()) {
-            CHECK(method.is_string(), "%s: field \"method_of.%s\" must be a name, found %s", path.c_str(), arm.c_str(),
-                  method.dump().c_str());
-            run.method_of[arm] = method.get<std::string>();
-        }
-        json.erase("method_of");
-    }
-    if (json.contains("schedule")) {
-        for (const Json& row : list_field(json, "schedule", path)) {
-            CHECK(row.is_object(), "%s: field \"schedule\" must hold objects, found %s", path.c_str(),
-                  row.type_name());
-            run.schedule.push_back({count_field(row, "stage", path), number_field(row, "keep", path),
-                                    count_field(row, "shots", path), std::nullopt});
-            if (row.contains("updates")) {
-                run.schedule.back().updates = count_field(row, "updates", path);
-            }
-        }
-        json.erase("schedule"); // has a table of its own
-    }
-    flatten("", json, run.settings);
-}
+// ---- the folder ----------------------------------------------------------------------------------------
 
 std::vector<std::string> folders_in(const std::string& dir) {
     std::vector<std::string> names;
@@ -355,6 +265,9 @@ RunLog read_run(const std::string& run_dir) {
     }
     CHECK(!run.seeds.empty() && !run.methods.empty(),
           "%s: is not the folder of a run: it names no seed or no method", run_dir.c_str());
+    if (file_exists(run_dir + "/search.json")) {
+        run.search = read_search(run_dir + "/search.json");
+    }
     for (const std::string& method : run.methods) {
         for (const int64_t seed : run.seeds) {
             run.logs[method].push_back(read_method(run, seed, method));

@@ -6,7 +6,7 @@
 #include "answer.h"
 #include "check.h"
 #include "files.h"
-#include "results.h"
+#include "numbers.h"
 #include "strict_json.h"
 
 namespace skintern {

@@ -108,50 +108,75 @@ size_t draw(Rng& rng, size_t n) {
     return static_cast<size_t>(rng.below(static_cast<int64_t>(n)));
 }
 
-// The cells that both samples have, question by question; everything else is left out of both.
-std::pair<ScoreTable, ScoreTable> in_pairs(const ScoreTable& a, const ScoreTable& b) {
-    CHECK(a.seeds == b.seeds, "tables of %ld and %ld seeds cannot be paired", static_cast<long>(a.seeds),
-          static_cast<long>(b.seeds));
-    std::map<std::string, size_t> position_in_b;
-    for (size_t q = 0; q < b.questions.size(); q++) {
-        position_in_b[b.questions[q]] = q;
+// The cells that all tables have, question by question; everything else is left out of each.
+std::vector<ScoreTable> in_common(const std::vector<ScoreTable>& tables) {
+    const int64_t seeds = tables.front().seeds;
+    std::vector<std::map<std::string, size_t>> positions(tables.size());
+    for (size_t t = 0; t < tables.size(); t++) {
+        CHECK(tables[t].seeds == seeds, "tables of %ld and %ld seeds cannot be paired", static_cast<long>(seeds),
+              static_cast<long>(tables[t].seeds));
+        for (size_t q = 0; q < tables[t].questions.size(); q++) {
+            positions[t][tables[t].questions[q]] = q;
+        }
     }
-    ScoreTable pair_a, pair_b;
-    pair_a.seeds = pair_b.seeds = a.seeds;
-    for (size_t q = 0; q < a.questions.size(); q++) {
-        const auto found = position_in_b.find(a.questions[q]);
-        if (found == position_in_b.end()) {
+    std::vector<ScoreTable> common(tables.size());
+    for (size_t first = 0; first < tables.front().questions.size(); first++) {
+        const std::string& question = tables.front().questions[first];
+        std::vector<const Score*> scores; // (tables) of (S)
+        for (size_t t = 0; t < tables.size(); t++) {
+            const auto found = positions[t].find(question);
+            if (found != positions[t].end()) {
+                scores.push_back(scores_of(tables[t], found->second));
+            }
+        }
+        if (scores.size() < tables.size()) {
             continue;
         }
-        for (int64_t s = 0; s < a.seeds; s++) {
-            const Score score_a = scores_of(a, q)[s];
-            const Score score_b = scores_of(b, found->second)[s];
-            const bool both = score_a.of > 0 && score_b.of > 0;
-            pair_a.scores.push_back(both ? score_a : Score{});
-            pair_b.scores.push_back(both ? score_b : Score{});
-        }
-        for (ScoreTable* pair : {&pair_a, &pair_b}) {
-            pair->questions.push_back(a.questions[q]);
-            pair->groups.push_back(a.groups[q]);
+        for (size_t t = 0; t < tables.size(); t++) {
+            common[t].questions.push_back(question);
+            common[t].groups.push_back(tables.front().groups[first]);
+            for (int64_t s = 0; s < seeds; s++) {
+                const bool all = std::all_of(scores.begin(), scores.end(), [&](const Score* of_table) { return of_table[s].of > 0; });
+                common[t].scores.push_back(all ? scores[t][s] : Score{});
+            }
         }
     }
-    return {without_silent_questions(pair_a), without_silent_questions(pair_b)};
+    for (ScoreTable& table : common) {
+        table.seeds = seeds;
+        table = without_silent_questions(table);
+    }
+    return common;
 }
 
-// mean(a) - mean(b) on draws of the questions, which are the same in both; sorted.
-std::vector<double> resample_difference(const ScoreTable& a, const ScoreTable& b, uint64_t seed) {
-    SeedSums sums_a(a.seeds), sums_b(b.seeds);
+std::pair<ScoreTable, ScoreTable> in_pairs(const ScoreTable& a, const ScoreTable& b) {
+    std::vector<ScoreTable> pair = in_common({a, b});
+    return {std::move(pair[0]), std::move(pair[1])};
+}
+
+// Any figure of the means of several tables of the same questions, on draws of these that are the same in all; sorted.
+template <class Figure>
+std::vector<double> resample_means(const std::vector<ScoreTable>& tables, uint64_t seed, Figure figure) {
+    std::vector<SeedSums> sums(tables.size(), SeedSums(tables.front().seeds));
+    std::vector<double> means(tables.size());
+    const size_t questions = tables.front().questions.size();
     return resample(seed, [&](Rng& rng) {
-        sums_a.clear();
-        sums_b.clear();
-        for (size_t i = 0; i < a.questions.size(); i++) {
-            const size_t q = draw(rng, a.questions.size());
-            sums_a.add(scores_of(a, q));
-            sums_b.add(scores_of(b, q));
+        for (SeedSums& sum : sums) {
+            sum.clear();
         }
-        return sums_a.mean() - sums_b.mean();
+        for (size_t i = 0; i < questions; i++) {
+            const size_t q = draw(rng, questions);
+            for (size_t t = 0; t < tables.size(); t++) {
+                sums[t].add(scores_of(tables[t], q));
+            }
+        }
+        for (size_t t = 0; t < tables.size(); t++) {
+            means[t] = sums[t].mean();
+        }
+        return figure(means);
     });
 }
+
+double first_minus_second(const std::vector<double>& means) { return means[0] - means[1]; }
 
 // Each task as one question, whose scores are the sums of its questions' scores: the same mean, other draws.
 ScoreTable tasks_as_questions(const ScoreTable& table) {
@@ -172,6 +197,13 @@ ScoreTable tasks_as_questions(const ScoreTable& table) {
         tasks.scores.insert(tasks.scores.end(), scores.begin(), scores.end());
     }
     return tasks;
+}
+
+std::vector<ScoreTable> drawn_by(Draw what, std::vector<ScoreTable> tables) {
+    for (ScoreTable& table : tables) {
+        table = what == Draw::tasks ? tasks_as_questions(table) : table;
+    }
+    return tables;
 }
 
 // P(|T| <= t) of Student's distribution with n degrees of freedom, a finite sum for whole n (Abramowitz & Stegun 1964,
@@ -267,7 +299,7 @@ Estimate bootstrap_difference(const ScoreTable& a, const ScoreTable& b) {
     if (!mean_a.known()) {
         return {};
     }
-    return with_interval(mean_a.mean - mean_b.mean, mean_a.rows, resample_difference(pair_a, pair_b, kBootstrapSeed));
+    return with_interval(mean_a.mean - mean_b.mean, mean_a.rows, resample_means({pair_a, pair_b}, kBootstrapSeed, first_minus_second));
 }
 
 Difference bootstrap_difference_by_task(const ScoreTable& a, const ScoreTable& b, uint64_t seed) {
@@ -277,12 +309,60 @@ Difference bootstrap_difference_by_task(const ScoreTable& a, const ScoreTable& b
         return {};
     }
     const double mean = mean_over_seeds(pair_a).mean - mean_over_seeds(pair_b).mean;
-    const std::vector<double> sorted = resample_difference(tasks_a, tasks_b, seed);
+    const std::vector<double> sorted = resample_means({tasks_a, tasks_b}, seed, first_minus_second);
     const auto not_above = std::upper_bound(sorted.begin(), sorted.end(), 0.0) - sorted.begin();
     const auto not_below = sorted.end() - std::lower_bound(sorted.begin(), sorted.end(), 0.0);
     // The data itself counts as one draw more (Davison & Hinkley 1997, section 4.2): no p is 0.
     const double share = static_cast<double>(std::min(not_above, not_below) + 1) / static_cast<double>(kResamples + 1);
     return {with_interval(mean, count_rows(pair_a), sorted), std::min(1.0, 2 * share)};
+}
+
+FromBest bootstrap_difference_from_best(const ScoreTable& ours, const std::vector<ScoreTable>& others, Draw what) {
+    CHECK(!others.empty(), "there is no best of none");
+    std::vector<ScoreTable> tables = {ours};
+    tables.insert(tables.end(), others.begin(), others.end());
+    tables = in_common(tables);
+    std::vector<double> means;
+    for (const ScoreTable& table : tables) {
+        means.push_back(mean_over_seeds(table).mean);
+    }
+    const int64_t rows = count_rows(tables.front());
+    if (rows == 0) {
+        return {};
+    }
+    const auto from_best = [](const std::vector<double>& m) { return m[0] - *std::max_element(m.begin() + 1, m.end()); };
+    const size_t best = static_cast<size_t>(std::max_element(means.begin() + 1, means.end()) - means.begin() - 1);
+    const double figure = from_best(means);
+    const Estimate draws = with_interval(figure, rows, resample_means(drawn_by(what, tables), kBootstrapSeed, from_best));
+    return {{figure, 2 * figure - draws.hi, 2 * figure - draws.lo, rows}, best};
+}
+
+Estimate bootstrap_ratio(const ScoreTable& a, const ScoreTable& b, Draw what) {
+    const std::vector<ScoreTable> tables = in_common({a, b});
+    const double below = mean_over_seeds(tables[1]).mean;
+    if (!(below > 0)) {
+        return {};
+    }
+    // A draw of questions that all cost nothing says nothing: it counts as equal.
+    const auto ratio = [](const std::vector<double>& m) { return m[1] > 0 ? m[0] / m[1] : 1.0; };
+    return with_interval(mean_over_seeds(tables[0]).mean / below, count_rows(tables[0]),
+                         resample_means(drawn_by(what, tables), kBootstrapSeed, ratio));
+}
+
+ScoreTable paired_difference(const ScoreTable& a, const ScoreTable& b) {
+    auto [difference, subtrahend] = in_pairs(a, b);
+    for (size_t i = 0; i < difference.scores.size(); i++) {
+        difference.scores[i].got -= subtrahend.scores[i].got;
+    }
+    return difference;
+}
+
+ScoreTable means_by_group(const ScoreTable& table) {
+    ScoreTable means = tasks_as_questions(table);
+    for (Score& score : means.scores) {
+        score = score.of > 0 ? Score{score.got / score.of, 1} : Score{};
+    }
+    return means;
 }
 
 std::vector<double> holm(const std::vector<double>& p) {

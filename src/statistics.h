@@ -71,11 +71,37 @@ struct Difference {
 // times, of 6 only 87 times.
 Difference bootstrap_difference_by_task(const ScoreTable& a, const ScoreTable& b, uint64_t seed = 1);
 
+// What a resample draws: questions, or tasks, each with all its questions.
+enum class Draw { questions, tasks };
+
+// mean(ours) minus the largest of the others' means, over the cells that all have. The largest of several is above what it
+// would be with other questions, the more the more there are. Each draw chooses the largest anew, so that the draws are
+// too low by about as much as the figure itself is; the interval is therefore the basic one (Davison & Hinkley 1997,
+// section 5.2), from 2 figure - 97.5th to 2 figure - 2.5th percentile, which takes that back. Simulated with 12 tasks and
+// seven others that are all as good as ours, it lies below zero 12 times in 100, the percentile interval 41 times; with
+// one that leads clearly both do as they should.
+struct FromBest {
+    Estimate estimate; // unknown when the tables have no cell in common
+    size_t best = 0;   // which of the others has the largest mean on the data itself
+};
+FromBest bootstrap_difference_from_best(const ScoreTable& ours, const std::vector<ScoreTable>& others, Draw draw);
+
+// mean(a) / mean(b) over the cells that both have; unknown where mean(b) is not above 0.
+Estimate bootstrap_ratio(const ScoreTable& a, const ScoreTable& b, Draw draw);
+
 // Holm's correction (1979) for several tests: the adjusted p of each, in the order given. The k-th smallest of m
 // is multiplied by m - k + 1, is at least as large as those before it and at most 1. If every hypothesis whose
 // adjusted p is at most alpha is rejected, the chance of rejecting any true one is at most alpha, however the tests
 // depend on each other.
 std::vector<double> holm(const std::vector<double>& p);
+
+// a - b cell by cell, over the cells that both have: bootstrap_mean of it is bootstrap_difference, and
+// bootstrap_macro_mean the difference of macro means. Scores must be of 1.
+ScoreTable paired_difference(const ScoreTable& a, const ScoreTable& b);
+
+// Each group as one question whose score is the mean of its questions': bootstrap_mean then draws groups, all of the
+// same weight.
+ScoreTable means_by_group(const ScoreTable& table);
 
 // mean(a) - mean(b) in each seed that both have, over the same cells.
 std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b);

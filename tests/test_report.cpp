@@ -2,146 +2,15 @@
 // page.
 #include "test.h"
 
-#include <cstdio>
-#include <fstream>
 #include <regex>
 
-#include <nlohmann/json.hpp>
-
+#include "comparisons.h"
 #include "files.h"
+#include "numbers.h"
 #include "report.h"
-#include "results.h"
-#include "run_log.h"
-#include "test_support.h"
+#include "small_runs.h"
 
 using namespace skintern;
-
-namespace {
-
-using Json = nlohmann::ordered_json;
-
-// Not write_file: it waits for the disk, and these tests write hundreds of files.
-void put(const std::string& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    CHECK(file.flush(), "%s: cannot be written", path.c_str());
-}
-
-struct Row {
-    std::string id, task;
-    bool correct;
-    std::string coverage = "";
-    int needed = 0, found = 0;
-    double flops = 1000;
-    std::string generated = "Therefore, the answer is (B).";
-};
-
-std::string eval_line(const Row& row, const std::string& split) {
-    const Json json = {{"id", row.id},
-                       {"task_name", row.task},
-                       {"split", split},
-                       {"coverage", row.coverage},
-                       {"prompt_tokens", 100},
-                       {"new_tokens", 20},
-                       {"flops", row.flops},
-                       {"question", "What is <2> & \"3\"?"},
-                       {"gold", "(B)"},
-                       {"generated", row.generated},
-                       {"correct", row.correct},
-                       {"strict", row.correct},
-                       {"readable", true},
-                       {"facts_needed", row.needed},
-                       {"facts_found", row.found}};
-    return json.dump() + "\n";
-}
-
-void write_eval(const std::string& method_folder, const std::string& split, const std::vector<Row>& rows) {
-    make_folder(method_folder + "/eval");
-    std::string text;
-    for (const Row& row : rows) {
-        text += eval_line(row, split);
-    }
-    put(method_folder + "/eval/" + split + ".jsonl", text);
-}
-
-void write_run_json(const std::string& run, const std::vector<std::string>& methods,
-                    const std::vector<int>& seeds) {
-    const Json json = {{"preset", "tiny"},
-                       {"seeds", seeds},
-                       {"device", "cpu <portable>"},
-                       {"methods", methods},
-                       {"base", {{"params", 5}}},
-                       {"schedule",
-                        {{{"stage", 1}, {"keep", 1.0}, {"shots", 2}, {"updates", 2}},
-                         {{"stage", 2}, {"keep", 0.0}, {"shots", 0}, {"updates", 2}}}}};
-    put(run + "/run.json", json.dump());
-}
-
-// Three methods, one seed, four questions in domain and three out of domain.
-void write_small_run(const std::string& run) {
-    write_run_json(run, {"base", "std-cot", "skintern"}, {1});
-    for (const std::string method : {"base", "std-cot", "skintern"}) {
-        const std::string folder = run + "/seed-1/" + method;
-        const bool ours = method == "skintern", base = method == "base";
-        const double flops = ours ? 1500 : 1000;
-        write_eval(folder, "test",
-                   {{"1", "navigate", !base, "", 0, 0, flops},
-                    {"2", "navigate", ours, "", 0, 0, flops},
-                    {"3", "prices", ours, "covered", 2, ours ? 2 : 1, flops},
-                    {"4", "prices", false, "uncovered", 2, 2, flops,
-                     base ? "the the" : "Therefore, the answer is 4."}});
-        write_eval(folder, "longer", {{"1", "navigate", false, "", 0, 0, flops}});
-        write_eval(folder, "unseen", {{"1", "units", !base, "", 0, 0, flops}});
-        write_eval(folder, "reworded", {{"1", "navigate", ours, "", 0, 0, flops}});
-        if (base) {
-            continue;
-        }
-        put(folder + "/log.jsonl",
-            R"({"step":1,"stage":1,"loss":2.0,"grad_norm":1,"lr":1e-4,"tokens":100}
-{"step":2,"stage":1,"loss":1.0,"grad_norm":1,"lr":1e-4,"tokens":50}
-{"step":3,"stage":2,"loss":1.5,"grad_norm":1,"lr":1e-4,"tokens":25}
-)");
-        put(folder + "/meter.jsonl", "{\"step\":0,\"nll_question\":3.0,\"nll_knowledge\":1.0}\n"
-                                     "{\"step\":3,\"nll_question\":1.5,\"nll_knowledge\":1.25}\n");
-    }
-    put(run + "/seed-1/skintern/curve.jsonl",
-        R"({"stage":0,"step":0,"knowledge":false,"rows":10,"correct":0}
-{"stage":0,"step":0,"knowledge":true,"rows":10,"correct":5}
-{"stage":1,"step":2,"knowledge":false,"rows":10,"correct":4}
-)");
-    put(run + "/seed-1/skintern/dropped.json", R"({"left_out":1,"knowledge_cut":3,"shots_cut":5})");
-}
-
-Json results_of(const std::string& run) {
-    write_report(run);
-    return Json::parse(read_file(run + "/results.json"));
-}
-
-const Json& method_of(const Json& results, const std::string& name) {
-    for (const Json& method : results["methods"]) {
-        if (method["name"] == name) {
-            return method;
-        }
-    }
-    throw Error("no method " + name, __FILE__, __LINE__);
-}
-
-std::string table_of(const std::string& run) {
-    FILE* file = std::tmpfile();
-    CHECK(file != nullptr, "no temporary file");
-    print_table(run, file);
-    std::string text(static_cast<size_t>(std::ftell(file)), '\0');
-    std::rewind(file);
-    const size_t n = std::fread(text.data(), 1, text.size(), file);
-    std::fclose(file);
-    return text.substr(0, n);
-}
-
-bool holds(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-} // namespace
 
 // ---- figures -------------------------------------------------------------------------------------------
 
@@ -151,7 +20,7 @@ TEST_CASE("the figures of a small run are those computed by hand", "[report]") {
     const Json results = results_of(folder.path());
     REQUIRE(results["preset"] == "tiny");
     REQUIRE(results["seeds"] == Json::array({1}));
-    const Json& ours = method_of(results, "skintern");
+    const Json& ours = of_method(results, "skintern");
     REQUIRE(ours["id_accuracy"]["mean"] == 0.75);
     REQUIRE(ours["ood_accuracy"]["mean"].get<double>() == Approx(2.0 / 3).margin(1e-6));
     REQUIRE(ours["id_accuracy_macro"]["mean"] == 0.75);  // navigate 1, prices 1/2
@@ -173,11 +42,11 @@ TEST_CASE("the figures of a small run are those computed by hand", "[report]") {
     REQUIRE(ours["train_updates"] == 3);
     REQUIRE(ours["train_tokens"] == 175);
 
-    const Json& std_cot = method_of(results, "std-cot");
+    const Json& std_cot = of_method(results, "std-cot");
     REQUIRE(std_cot["id_accuracy"]["mean"] == 0.25);
     REQUIRE(std_cot["skills"]["find"] == 0.75); // 1 of 2 and 2 of 2 facts
     REQUIRE(std_cot["skills"]["apply"] == 0);   // question 4 found both and is wrong
-    const Json& base = method_of(results, "base");
+    const Json& base = of_method(results, "base");
     REQUIRE(base["skills"]["format"].get<double>() == Approx(6.0 / 7).margin(1e-6));
     REQUIRE(base["train_updates"].is_null());
     REQUIRE(base["id_accuracy"] == Json({{"mean", 0}, {"ci95", {0, 0}}}));
@@ -215,11 +84,13 @@ TEST_CASE("keys stand in a fixed order and methods as in run.json", "[report]") 
     for (const auto& [key, value] : results["methods"][0].items()) {
         method_keys.push_back(key);
     }
-    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "claims", "against"});
+    REQUIRE(keys == std::vector<std::string>{"preset", "seeds", "methods", "curve", "meter", "comparison", "claims", "against",
+                                             "ablations", "sets", "gold_in_knowledge"});
     REQUIRE(names == std::vector<std::string>{"base", "std-cot", "skintern"});
     REQUIRE(method_keys == std::vector<std::string>{"name", "id_accuracy", "ood_accuracy",
                                                     "id_accuracy_macro", "ood_accuracy_macro", "by_task",
-                                                    "by_split", "coverage", "skills", "strict_accuracy",
+                                                    "by_split", "coverage", "by_group",
+                                                    "without_gold_in_knowledge", "knowledge_put_back", "skills", "strict_accuracy",
                                                     "unreadable", "prompt_tokens", "new_tokens",
                                                     "flops_per_question", "flops_relative_to_std_cot",
                                                     "train_updates", "train_tokens"});
@@ -235,8 +106,8 @@ TEST_CASE("with two seeds a figure is the mean over seeds", "[report]") {
     write_eval(run + "/seed-1/std-cot", "test", {{"1", "navigate", false}, {"2", "navigate", false}});
     write_eval(run + "/seed-2/std-cot", "test", {{"1", "navigate", true}, {"2", "navigate", true}});
     const Json results = results_of(run);
-    REQUIRE(method_of(results, "skintern")["id_accuracy"]["mean"] == 0.75);
-    REQUIRE(method_of(results, "skintern")["by_task"]["navigate"]["id"]["rows"] == 3);
+    REQUIRE(of_method(results, "skintern")["id_accuracy"]["mean"] == 0.75);
+    REQUIRE(of_method(results, "skintern")["by_task"]["navigate"]["id"]["rows"] == 3);
     REQUIRE(results["comparison"]["id"]["by_seed"] == Json::array({0.5, 0}));
     REQUIRE(results["comparison"]["id"]["difference"] == 0.25);
 }
@@ -258,12 +129,12 @@ TEST_CASE("the same logs give the same bytes, whatever the order of their rows",
     const std::string eval = folder + "/eval/test.jsonl";
     const std::string rows = read_file(eval);
     const size_t half = rows.find('\n', rows.size() / 2) + 1;
-    put(eval, rows.substr(half) + rows.substr(0, half));
+    put_file(eval, rows.substr(half) + rows.substr(0, half));
     write_report(first.path());
     write_report(second.path());
     REQUIRE(read_file(first.path() + "/results.json") == read_file(second.path() + "/results.json"));
     REQUIRE(read_file(first.path() + "/report.html") == read_file(second.path() + "/report.html"));
-    REQUIRE(table_of(first.path()) == table_of(second.path()));
+    REQUIRE(printed(first.path()) == printed(second.path()));
     const std::string once = read_file(first.path() + "/report.html");
     write_report(first.path());
     REQUIRE(read_file(first.path() + "/report.html") == once);
@@ -274,7 +145,7 @@ TEST_CASE("the same logs give the same bytes, whatever the order of their rows",
 TEST_CASE("the table fits 110 columns and ends in the verdict", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    const std::string table = table_of(folder.path());
+    const std::string table = printed(folder.path());
     size_t start = 0;
     for (size_t end = table.find('\n'); end != std::string::npos;
          start = end + 1, end = table.find('\n', start)) {
@@ -314,12 +185,12 @@ TEST_CASE("an unfinished run reports what is there and says what is missing", "[
     std::filesystem::remove(folder.path() + "/seed-1/skintern/eval/unseen.jsonl");
     std::filesystem::remove(folder.path() + "/seed-1/skintern/curve.jsonl");
     const Json results = results_of(folder.path());
-    REQUIRE(method_of(results, "std-cot")["id_accuracy"]["mean"].is_null());
-    REQUIRE(method_of(results, "skintern")["flops_relative_to_std_cot"].is_null());
-    REQUIRE(method_of(results, "skintern")["ood_accuracy"]["mean"] == 0.5);
+    REQUIRE(of_method(results, "std-cot")["id_accuracy"]["mean"].is_null());
+    REQUIRE(of_method(results, "skintern")["flops_relative_to_std_cot"].is_null());
+    REQUIRE(of_method(results, "skintern")["ood_accuracy"]["mean"] == 0.5);
     REQUIRE(results["comparison"]["id"].is_null());
     REQUIRE(results["curve"].empty());
-    const std::string table = table_of(folder.path());
+    const std::string table = printed(folder.path());
     REQUIRE(holds(table, "missing: seed-1/std-cot (nothing yet)"));
     REQUIRE(holds(table, "missing: seed-1/skintern/eval/unseen.jsonl"));
     REQUIRE(holds(table, "not measured"));
@@ -336,8 +207,8 @@ TEST_CASE("a run that has only begun, and one without run.json, are reported", "
     std::filesystem::remove(unnamed.path() + "/run.json");
     const Json results = results_of(unnamed.path());
     REQUIRE(results["methods"].size() == 3);
-    REQUIRE(method_of(results, "skintern")["id_accuracy"]["mean"] == 0.75);
-    REQUIRE(holds(table_of(unnamed.path()), "missing: run.json"));
+    REQUIRE(of_method(results, "skintern")["id_accuracy"]["mean"] == 0.75);
+    REQUIRE(holds(printed(unnamed.path()), "missing: run.json"));
 }
 
 TEST_CASE("stages are marked as planned, or as logged when run.json does not plan updates", "[report]") {
@@ -349,7 +220,7 @@ TEST_CASE("stages are marked as planned, or as logged when run.json does not pla
     for (Json& row : json["schedule"]) {
         row.erase("updates");
     }
-    put(folder.path() + "/run.json", json.dump());
+    put_file(folder.path() + "/run.json", json.dump());
     write_report(folder.path());
     const std::string logged = read_file(folder.path() + "/report.html");
     // Planned: two updates each. Logged so far: two and one; stage 2 begins after the second update either
@@ -423,7 +294,7 @@ TEST_CASE("run.json is checked before its names become folders", "[report]") {
     for (const char* text : {"", "[]", "{", "{\"seeds\":[1]}", "{\"seeds\":[-1],\"methods\":[\"a\"]}",
                              "{\"seeds\":[1,1],\"methods\":[\"a\"]}", "{\"seeds\":[1],\"methods\":[2]}",
                              "{\"seeds\":[1],\"methods\":[\"a\"],\"schedule\":[3]}"}) {
-        put(folder.path() + "/run.json", text);
+        put_file(folder.path() + "/run.json", text);
         REQUIRE(holds(error_of([&] { write_report(folder.path()); }), "run.json: "));
     }
 }

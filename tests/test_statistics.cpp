@@ -343,3 +343,67 @@ TEST_CASE("a table whose parts do not fit together is refused", "[statistics]") 
     table.scores.pop_back();
     REQUIRE_THROWS_AS(bootstrap_mean(table), Error);
 }
+
+// ---- the best of several ---------------------------------------------------------------------------------
+
+TEST_CASE("the best of one is the plain difference, and the best of several is named", "[statistics]") {
+    const ScoreTable ours = table_of(some_right(30, 100));
+    const ScoreTable weak = table_of(some_right(20, 100)), strong = table_of(some_right(40, 100));
+    const FromBest one = bootstrap_difference_from_best(ours, {weak}, Draw::questions);
+    REQUIRE(one.best == 0);
+    REQUIRE(one.estimate.mean == Approx(bootstrap_difference(ours, weak).mean));
+    const FromBest two = bootstrap_difference_from_best(ours, {weak, strong}, Draw::questions);
+    REQUIRE(two.best == 1);
+    REQUIRE(two.estimate.mean == Approx(-0.1));
+    REQUIRE(two.estimate.hi < 0); // 10 questions of 100 stand one way, none the other
+    REQUIRE(two.estimate.rows == 100);
+    REQUIRE(!bootstrap_difference_from_best(ours, {table_of({1, 0}, "other")}, Draw::questions).estimate.known());
+    REQUIRE_THROWS(bootstrap_difference_from_best(ours, {}, Draw::questions));
+}
+
+TEST_CASE("to be behind the luckiest of many equals is not to be worse", "[statistics]") {
+    // Ours and nine others answer 300 questions by the same coin. The best of the nine is ahead by luck.
+    const auto lucky = [](uint64_t seed) {
+        Rng rng(seed, "coins");
+        std::vector<int> right(300);
+        for (int& r : right) {
+            r = rng.below(2) == 0 ? 0 : 1;
+        }
+        return table_of(right);
+    };
+    int worse = 0;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        std::vector<ScoreTable> others;
+        for (uint64_t other = 1; other < 10; other++) {
+            others.push_back(lucky(100 * seed + other));
+        }
+        const Estimate d = bootstrap_difference_from_best(lucky(100 * seed), others, Draw::questions).estimate;
+        worse += d.hi < 0;
+    }
+    REQUIRE(worse <= 6); // 12 in 100 are expected; the percentile interval says it of half
+}
+
+TEST_CASE("a ratio of means has an interval, and none where nothing is below", "[statistics]") {
+    ScoreTable twice = table_of(some_right(4, 8)), once = twice;
+    for (Score& score : twice.scores) {
+        score.got = 2 * (score.got + 1);
+    }
+    for (Score& score : once.scores) {
+        score.got += 1;
+    }
+    const Estimate ratio = bootstrap_ratio(twice, once, Draw::questions);
+    REQUIRE(same(ratio, {2, 2, 2, 8})); // of every question alike
+    REQUIRE(!bootstrap_ratio(once, table_of(some_right(0, 8)), Draw::questions).known());
+    REQUIRE(!bootstrap_ratio(once, table_of({1}, "other"), Draw::questions).known());
+}
+
+TEST_CASE("a table of differences has the mean of the difference, over all and over groups", "[statistics]") {
+    ScoreTable a = table_of({1, 1, 1, 0}), b = table_of({1, 0, 0, 0});
+    a.groups = b.groups = {"x", "x", "x", "y"};
+    REQUIRE(bootstrap_mean(paired_difference(a, b)).mean == Approx(0.5));
+    REQUIRE(bootstrap_macro_mean(paired_difference(a, b)).mean == Approx((2.0 / 3 + 0) / 2));
+    const ScoreTable means = means_by_group(a);
+    REQUIRE(means.questions == std::vector<std::string>{"x", "y"});
+    REQUIRE(bootstrap_mean(means).mean == Approx(0.5)); // x 1, y 0
+    REQUIRE(bootstrap_mean(means).hi == 1);             // both draws may be x
+}
