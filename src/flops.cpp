@@ -1,9 +1,31 @@
 // flops.cpp — see flops.h for the formulas.
 #include "flops.h"
 
+#include <string>
+#include <vector>
+
 #include "check.h"
 
 namespace skintern {
+
+namespace {
+
+struct LinearShape {
+    const char* module;
+    int64_t in, out;
+    bool reads_input = false; // of the block, behind a norm
+};
+
+// The linear layers of a block, in the order data flows.
+std::vector<LinearShape> linear_shapes(const ModelConfig& config) {
+    const int64_t C = config.channels, F = config.ffn;
+    const int64_t QC = config.heads * config.head_size, KC = config.kv_heads * config.head_size;
+    return {{"self_attn.q_proj", C, QC, true}, {"self_attn.k_proj", C, KC, true}, {"self_attn.v_proj", C, KC, true},
+            {"self_attn.o_proj", QC, C},       {"mlp.gate_proj", C, F},           {"mlp.up_proj", C, F},
+            {"mlp.down_proj", F, C}};
+}
+
+} // namespace
 
 Flops forward_flops(const ModelConfig& config, int64_t tokens, int64_t keys) {
     const int64_t C = config.channels, F = config.ffn;
@@ -27,6 +49,27 @@ Flops question_flops(const ModelConfig& config, int64_t prompt_tokens, int64_t n
         sum.attention += step.attention;
     }
     return sum;
+}
+
+Flops training_flops(const ModelConfig& config, const LoraConfig& lora, const TrainingWork& work, bool recompute) {
+    const int64_t QC = config.heads * config.head_size;
+    Flops flops;
+    for (int64_t l = 0; l < config.layers; l++) {
+        const int64_t forwards = recompute && l + 1 < config.layers ? 2 : 1;
+        int64_t multiply_adds = 0; // of a token
+        for (const LinearShape& shape : linear_shapes(config)) {
+            const std::string name = format("model.layers.%lld.%s", static_cast<long long>(l), shape.module);
+            const int64_t R = lora.applies_to(name, l) ? lora.rank_of(name) : 0;
+            const int64_t dx = shape.reads_input && l == 0 ? 0 : 1; // nothing below it is trained
+            multiply_adds += (forwards + dx) * shape.in * shape.out;
+            // The low product and its use, dlow, dB and dA, and what dlow adds to dx.
+            multiply_adds += R * (forwards * (shape.in + shape.out) + 2 * shape.out + shape.in + dx * shape.in);
+        }
+        flops.linear += 2 * work.tokens * multiply_adds;
+        flops.attention += (4 * forwards + 10) * QC * work.squares;
+    }
+    flops.output = 4 * work.labelled * config.channels * config.vocab;
+    return flops;
 }
 
 int64_t prompt_linear_macs(const ModelConfig& config, int64_t prompt_tokens) {

@@ -527,6 +527,31 @@ TEST_CASE("FLOPs by formula equal those counted op by op, in a pass and in gener
     REQUIRE(counted == question_flops(small_model(), P, G).total() - saved);
 }
 
+TEST_CASE("FLOPs of training by formula equal those counted op by op, with kept activations and without", "[flops]") {
+    const auto inner = make_kernels({});
+    int64_t counted = 0;
+    ObservedKernels kernels(*inner, [&](const ObservedOp& op) { counted += op.flops; });
+    LoraConfig some = small_lora();
+    some.target_modules = {"q_proj", "up_proj", "down_proj"};
+    some.rank_pattern = {{"up_proj", 3}};
+    some.layers_to_transform = {1};
+    for (const LoraConfig& lora : {small_lora(), some}) {
+        for (const bool recompute : {false, true}) {
+            Transformer model(kernels, small_model(), Train::adapter, lora);
+            model.recompute(recompute);
+            Rng rng(7);
+            model.init_weights(rng);
+            model.init_adapter(rng);
+            Batch batch = scored({random_ids(rng, 5), random_ids(rng, 17)});
+            batch.rows.resize(9);
+            batch.targets.resize(9);
+            counted = 0;
+            model.forward_backward(batch, 1);
+            REQUIRE(counted == training_flops(small_model(), lora, {22, 5 * 5 + 17 * 17, 9}, recompute).total());
+        }
+    }
+}
+
 TEST_CASE("a trace names every activation and gradient in order", "[model]") {
     const auto kernels = make_kernels({});
     const auto model = make_model(*kernels, Train::adapter);
