@@ -37,6 +37,10 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--lora-alpha", arm.lora.alpha)->capture_default_str();
     sub->add_option("--lr", arm.train.adamw.lr)->capture_default_str();
     sub->add_option("--batch-size", arm.train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
+    sub->add_option("--micro-tokens", arm.train.micro_tokens, "tokens of a micro-batch")
+        ->check(CLI::Range(1, 1 << 20))
+        ->capture_default_str();
+    sub->add_flag("--recompute", arm.train.recompute, "keep only the inputs of layers: less memory, a third more work");
     sub->add_option("--warmup-ratio", arm.train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
     sub->add_option("--lr-scheduler", arm.train.adamw.lr_scheduler, "cosine, linear or constant")
         ->capture_default_str();
