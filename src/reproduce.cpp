@@ -26,27 +26,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kLockFile[] = "lock";
 
-// The arms of a run, in order.
-std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
-    if (!config.arms.empty()) {
-        return config.arms;
-    }
-    std::vector<ArmConfig> arms;
-    const auto add = [&](const std::string& method) {
-        arms.push_back(config.arm);
-        arms.back().name = arms.back().method = method;
-    };
-    for (const std::string& name : config.methods) {
-        add(method_by_name(name).name);
-    }
-    for (const Method& method : kMethods) {
-        if (config.methods.empty() && method.by_default) {
-            add(method.name);
-        }
-    }
-    return arms;
-}
-
 // ---- the run's folder ----------------------------------------------------------------------------------------------
 
 // Everything that decides the numbers of a run.
@@ -343,32 +322,27 @@ Outcome run_cells(const Shared& shared, const std::vector<Cell>& cells) {
 
 } // namespace
 
-// ---- the whole -----------------------------------------------------------------------------------------------------
-
-void print_plan(const ReproduceConfig& config) {
-    const World world(config.data.seed);
-    const std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
-    std::printf("preset %s into %s\n\nrows:", config.preset.c_str(), config.out.c_str());
-    for (const auto& [name, records] : splits) {
-        std::printf(" %s %zu ", name.c_str(), records.size());
+std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
+    if (!config.arms.empty()) {
+        return config.arms;
     }
-    std::printf("\n\n%-16s %5s %10s %8s %8s\n", "method", "stage", "knowledge", "examples", "updates");
-    for (const ArmConfig& arm : arms_of(config)) {
-        const Method& method = method_by_name(arm.method);
-        const int64_t updates = total_updates(arm, std::ssize(training_rows(arm, splits.at("train"))));
-        const std::vector<Stage> stages = method_stages(method, arm.curriculum);
-        for (const Stage& stage : stages) {
-            if (method.trained) {
-                std::printf("%-16s %5lld %9.0f%% %8lld %8lld\n", arm.name.c_str(), static_cast<long long>(stage.index),
-                            100 * stage.keep, static_cast<long long>(stage.shots),
-                            static_cast<long long>(
-                                updates_of_stage(updates, static_cast<int64_t>(stages.size()), stage.index)));
-            } else {
-                std::printf("%-16s %5s %10s %8s %8s\n", arm.name.c_str(), "-", "-", "-", "0");
-            }
+    std::vector<ArmConfig> arms;
+    const auto add = [&](const std::string& method) {
+        arms.push_back(config.arm);
+        arms.back().name = arms.back().method = method;
+    };
+    for (const std::string& name : config.methods) {
+        add(method_by_name(name).name);
+    }
+    for (const Method& method : kMethods) {
+        if (config.methods.empty() && method.by_default) {
+            add(method.name);
         }
     }
+    return arms;
 }
+
+// ---- the whole -----------------------------------------------------------------------------------------------------
 
 void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     const std::vector<Cell> cells = cells_of(config); // names methods there are not, before anything is done
