@@ -20,7 +20,7 @@ struct ObservedOp {
     double seconds;
 };
 
-class ObservedKernels final : public Kernels {
+class ObservedKernels : public Kernels {
 public:
     using Observer = std::function<void(const ObservedOp&)>;
     static constexpr int64_t kReal = sizeof(real);

@@ -77,7 +77,7 @@ struct TrainOptions : ModelOptions {
     CurriculumConfig curriculum;
     double epochs = 12, lora_dropout = 0;
     int64_t steps = 0, cutoff_len = 2048;
-    bool resume = false, no_shuffle = false, chat = false, recompute = false;
+    bool resume = false, no_shuffle = false, chat = false;
 };
 
 // Rows of a --tokens file: {"ids":[...],"labels":[...]}.
@@ -174,7 +174,6 @@ void run_train(const TrainOptions& o) {
         lora = open_adapter(o.adapter_init);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
-    model->recompute(o.recompute);
     Rng rng(o.seed, "adapter");
     model->init_adapter(rng);
     if (!o.adapter_init.empty()) {
@@ -220,7 +219,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
     sub->add_option("--templates", o->templates)->capture_default_str();
     sub->add_flag("--resume", o->resume);
-    sub->add_flag("--recompute", o->recompute, "keep only the inputs of layers: less memory, a third more work");
+    sub->add_flag("--recompute", o->train.recompute, "keep only the inputs of layers: less memory, a third more work");
     sub->add_flag("--no-shuffle", o->no_shuffle);
     sub->add_flag("--chat", o->chat, "put each prompt between the model's own turn markers");
     sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();

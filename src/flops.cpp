@@ -2,21 +2,11 @@
 #include "flops.h"
 
 #include <string>
-#include <vector>
 
 #include "check.h"
 
 namespace skintern {
 
-namespace {
-
-struct LinearShape {
-    const char* module;
-    int64_t in, out;
-    bool reads_input = false; // of the block, behind a norm
-};
-
-// The linear layers of a block, in the order data flows.
 std::vector<LinearShape> linear_shapes(const ModelConfig& config) {
     const int64_t C = config.channels, F = config.ffn;
     const int64_t QC = config.heads * config.head_size, KC = config.kv_heads * config.head_size;
@@ -24,8 +14,6 @@ std::vector<LinearShape> linear_shapes(const ModelConfig& config) {
             {"self_attn.o_proj", QC, C},       {"mlp.gate_proj", C, F},           {"mlp.up_proj", C, F},
             {"mlp.down_proj", F, C}};
 }
-
-} // namespace
 
 Flops forward_flops(const ModelConfig& config, int64_t tokens, int64_t keys) {
     const int64_t C = config.channels, F = config.ffn;

@@ -19,6 +19,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "config.h"
 #include "lora_config.h"
@@ -31,6 +32,15 @@ struct Flops {
     int64_t attention = 0;
     int64_t total() const { return linear + output + attention; }
 };
+
+struct LinearShape {
+    const char* module; // "self_attn.q_proj"
+    int64_t in, out;
+    bool reads_input = false; // of the block, behind a norm
+};
+
+// The linear layers of a block, in the order data flows.
+std::vector<LinearShape> linear_shapes(const ModelConfig& config);
 
 // One forward pass over `tokens` new tokens of which the last sees `keys` positions (tokens <= keys).
 Flops forward_flops(const ModelConfig& config, int64_t tokens, int64_t keys);

@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "commands.h"
+#include "plan.h"
 #include "presets.h"
 #include "report.h"
 
@@ -37,6 +38,10 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--lora-alpha", arm.lora.alpha)->capture_default_str();
     sub->add_option("--lr", arm.train.adamw.lr)->capture_default_str();
     sub->add_option("--batch-size", arm.train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
+    sub->add_option("--micro-tokens", arm.train.micro_tokens, "tokens of a micro-batch")
+        ->check(CLI::Range(1, 1 << 20))
+        ->capture_default_str();
+    sub->add_flag("--recompute", arm.train.recompute, "keep only the inputs of layers: less memory, a third more work");
     sub->add_option("--warmup-ratio", arm.train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
     sub->add_option("--lr-scheduler", arm.train.adamw.lr_scheduler, "cosine, linear or constant")
         ->capture_default_str();
@@ -61,6 +66,17 @@ void add_arm_options(CLI::App* sub, ArmConfig* config) {
     sub->add_option("--adapter-seed", arm.adapter_seed, "of the initial adapter");
     sub->add_option("--examples-seed", arm.examples_seed, "of the draw of examples, and of variants");
     sub->add_option("--save-steps", arm.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+}
+
+// What a dry run counts and estimates with.
+void add_plan_options(CLI::App* sub, PlanOptions* plan) {
+    sub->add_option("--shape", plan->shape, "dry run: a file of data/models with the sizes of a --base that is not there");
+    sub->add_option("--tokenizer", plan->tokenizer, "dry run: counts tokens; default: that of --base, or the project's own");
+    sub->add_option("--machine-flops", plan->machine_flops, "dry run: FLOP/s that training sustains; default: measured here")
+        ->check(CLI::PositiveNumber);
+    sub->add_option("--machine-bandwidth", plan->machine_bandwidth, "dry run: bytes/s of memory; default: measured with the FLOP/s")
+        ->check(CLI::PositiveNumber);
+    sub->add_flag("--show-prompts", plan->show_prompts, "dry run: the examples of prompts whole");
 }
 
 // The arms of an experiment file: its sections [arm.NAME], each starting from what stands above them.
@@ -91,6 +107,7 @@ std::vector<ArmConfig> read_arms(const std::string& path, const ArmConfig& commo
 void add_reproduce(CLI::App& app, const std::string& preset) {
     struct Options : Common {
         ReproduceConfig run;
+        PlanOptions plan;
         bool dry_run = false;
     };
     auto o = std::make_shared<Options>();
@@ -103,7 +120,8 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
     sub->add_option("--seeds", run.seeds, "how many runs")->check(CLI::Range(1, 1000))->capture_default_str();
     sub->add_option("--out", run.out)->capture_default_str();
     sub->add_flag("--resume", run.resume, "continue the run in --out");
-    sub->add_flag("--dry-run", o->dry_run, "print the schedule and stop");
+    sub->add_flag("--dry-run", o->dry_run, "print what it takes and stop: schedule, tokens, memory, time, prompts");
+    add_plan_options(sub, &o->plan);
     sub->add_flag("--from-scratch", run.from_scratch, "train tokenizer and base model too");
     sub->add_option("--base", run.base_folder, "folder of the base model")->capture_default_str();
     sub->add_option("--base-updates", run.base.updates, "updates of pre-training")
@@ -135,10 +153,12 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
             CHECK(o->run.arms.empty() || o->run.methods.empty(), "%s names arms, and --methods others: one of them",
                   o->config.c_str());
         }
+        const auto kernels = open_kernels(*o);
         if (o->dry_run) {
-            print_plan(o->run);
+            o->plan.data_folder = data_folder();
+            o->plan.threads = o->kernels.threads;
+            print_plan(*kernels, o->run, o->plan);
         } else {
-            const auto kernels = open_kernels(*o);
             reproduce(*kernels, o->run);
         }
     });

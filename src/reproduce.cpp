@@ -26,30 +26,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// The arms of a run, in order.
-std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
-    std::vector<ArmConfig> arms = config.arms;
-    for (ArmConfig& arm : arms) {
-        arm.params = arm.model.empty() ? 0 : count_parameters(open_model_file(arm.model).config);
-    }
-    if (!arms.empty()) {
-        return arms;
-    }
-    const auto add = [&](const std::string& method) {
-        arms.push_back(config.arm);
-        arms.back().name = arms.back().method = method;
-    };
-    for (const std::string& name : config.methods) {
-        add(method_by_name(name).name);
-    }
-    for (const Method& method : kMethods) {
-        if (config.methods.empty() && method.by_default) {
-            add(method.name);
-        }
-    }
-    return arms;
-}
-
 // ---- the run's folder ----------------------------------------------------------------------------------------------
 
 // Sets by the names of their files, and how the splits of the generated tasks are called are names of their own.
@@ -250,32 +226,31 @@ std::vector<Cell> cells_of(const ReproduceConfig& config, const Shared& shared, 
 
 } // namespace
 
-// ---- the whole -----------------------------------------------------------------------------------------------------
-
-void print_plan(const ReproduceConfig& config) {
-    const World world(config.data.seed);
-    const std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
-    std::printf("preset %s into %s\n\nrows:", config.preset.c_str(), config.out.c_str());
-    for (const auto& [name, records] : splits) {
-        std::printf(" %s %zu ", name.c_str(), records.size());
+std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
+    std::vector<ArmConfig> arms = config.arms;
+    for (ArmConfig& arm : arms) {
+        const bool is_there = !arm.model.empty() && std::filesystem::exists(arm.model); // or else it is missed when it is loaded
+        arm.params = is_there ? count_parameters(open_model_file(arm.model).config) : 0;
     }
-    std::printf("\n\n%-16s %5s %10s %8s %8s\n", "method", "stage", "knowledge", "examples", "updates");
-    for (const ArmConfig& arm : arms_of(config)) {
-        const Method& method = method_by_name(arm.method);
-        const int64_t updates = total_updates(arm, std::ssize(training_rows(arm, splits.at("train"))));
-        const std::vector<Stage> stages = method_stages(method, arm.curriculum);
-        for (const Stage& stage : stages) {
-            if (method.trained) {
-                std::printf("%-16s %5lld %9.0f%% %8lld %8lld\n", arm.name.c_str(), static_cast<long long>(stage.index),
-                            100 * stage.keep, static_cast<long long>(stage.shots),
-                            static_cast<long long>(
-                                updates_of_stage(updates, static_cast<int64_t>(stages.size()), stage.index)));
-            } else {
-                std::printf("%-16s %5s %10s %8s %8s\n", arm.name.c_str(), "-", "-", "-", "0");
-            }
+    if (!arms.empty()) {
+        return arms;
+    }
+    const auto add = [&](const std::string& method) {
+        arms.push_back(config.arm);
+        arms.back().name = arms.back().method = method;
+    };
+    for (const std::string& name : config.methods) {
+        add(method_by_name(name).name);
+    }
+    for (const Method& method : kMethods) {
+        if (config.methods.empty() && method.by_default) {
+            add(method.name);
         }
     }
+    return arms;
 }
+
+// ---- the whole -----------------------------------------------------------------------------------------------------
 
 void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     std::vector<ArmConfig> arms = arms_of(config); // names methods there are not, before anything is done

@@ -49,8 +49,8 @@ struct ReproduceConfig {
     int64_t meter_readings = 18;      // of the internalization meter, through the training of a method
 };
 
-// The schedule and the amount of work, on stdout, without doing it.
-void print_plan(const ReproduceConfig& config);
+// The arms of a run, in order.
+std::vector<ArmConfig> arms_of(const ReproduceConfig& config);
 
 // Runs what is missing, then prints the table on stdout and writes results.json and report.html.
 void reproduce(Kernels& kernels, const ReproduceConfig& config);

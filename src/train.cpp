@@ -129,6 +129,7 @@ int64_t updates_of_stage(int64_t total, int64_t stages, int64_t t) {
 
 TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
     make_folder(run.folder);
+    model.recompute(run.config.recompute);
     const std::string state_path = run.folder + "/state.safetensors";
     const std::string log_path = run.folder + "/log.jsonl";
     Adamw adamw(run.config.adamw, model.trained(), model.grads());

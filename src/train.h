@@ -24,6 +24,7 @@ struct TrainConfig {
     AdamwConfig adamw;
     int64_t batch_size = 32;     // rows an update
     int64_t micro_tokens = 4096; // tokens of a micro-batch: rows of an update are split, gradients added up
+    bool recompute = false;      // see Transformer::recompute
     int64_t save_steps = 50;     // updates between two saved states
     bool one_schedule = false;   // one learning-rate schedule and optimizer state over all stages
 };

@@ -74,7 +74,7 @@ public:
     // A uniform in +-1/sqrt(IN) (PEFT's default), B zero: the adapter starts as no change.
     void init_adapter(Rng& rng);
     // Training keeps only the input of each layer and computes the rest again in the backward pass: a fraction of the
-    // memory for a third more work, the same gradients to the last bit. Before the first pass.
+    // memory for a third more work, the same gradients to the last bit. Before the first pass of training.
     void recompute(bool on) { recompute_ = on; }
     // Computes with or without the adapter from now on.
     void use_adapter(bool on);

@@ -1,4 +1,5 @@
-// transformer_parts.h — what a Transformer consists of, for transformer.cpp and transformer_setup.cpp alone.
+// transformer_parts.h — what a Transformer consists of, for transformer.cpp and transformer_setup.cpp; footprint.cpp knows the
+// sizes.
 #pragma once
 
 #include <string>
@@ -11,6 +12,8 @@ namespace skintern {
 
 // Rows of logits that exist at a time: (kLossChunk, V).
 inline constexpr int64_t kLossChunk = 256;
+// Of memory that packed weights may take beside the weights themselves, for many rows and for few.
+inline constexpr size_t kPackedLimit = size_t{4} << 30;
 
 inline std::string layer_name(int64_t l, const char* what) {
     return format("model.layers.%lld.%s", static_cast<long long>(l), what);

@@ -10,13 +10,6 @@
 
 namespace skintern {
 
-namespace {
-
-// Of memory that packed weights may take beside the weights themselves.
-constexpr size_t kPackedLimit = size_t{4} << 30;
-
-} // namespace
-
 // ---- batches -----------------------------------------------------------------------------------------------------
 
 int64_t Batch::max_length() const {
