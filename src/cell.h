@@ -60,10 +60,8 @@ std::vector<Record> training_rows(const ArmConfig& arm, const std::vector<Record
 // Updates of an arm: `epochs` passes over `rows` rows.
 int64_t total_updates(const ArmConfig& arm, int64_t rows);
 
-// The test questions with the knowledge put into the prompt: what training has left of the ability to use it.
-inline constexpr const char* kWithKnowledge = "with-knowledge";
-
-// What is asked of a finished cell, each in eval/<name>.jsonl: the test splits, the sets, and kWithKnowledge of what was trained.
+// What is asked of a finished cell, each in eval/<name>.jsonl: the test splits, the sets, and of what was trained kWithKnowledge:
+// what training has left of the ability to use it.
 std::vector<std::string> asked_of(const Shared& shared, const ArmConfig& arm);
 
 // Whether all of `asked` has been answered in `folder`.

@@ -104,7 +104,7 @@ std::vector<ArmConfig> read_arms(const std::string& path, const ArmConfig& commo
 }
 
 // The other options start from what the preset says, so it has to be known before they are parsed.
-void add_reproduce(CLI::App& app, const std::string& preset) {
+void add_reproduce(CLI::App& app, const std::string& preset, const std::string& command) {
     struct Options : Common {
         ReproduceConfig run;
         PlanOptions plan;
@@ -112,6 +112,7 @@ void add_reproduce(CLI::App& app, const std::string& preset) {
     };
     auto o = std::make_shared<Options>();
     o->run = preset_by_name(preset, data_folder());
+    o->run.command = command;
     ReproduceConfig& run = o->run;
     CLI::App* sub = app.add_subcommand("reproduce", "train and compare all methods (the default)");
     add_common(sub, o.get());
@@ -206,6 +207,21 @@ std::string value_of(const std::vector<std::string>& args, const std::string& op
     return value;
 }
 
+// The command line as the record of a run has it: without what says only where, by whom and how fast it runs.
+std::string command_of(const std::vector<std::string>& args) {
+    const std::set<std::string> left_out = {"--out", "--threads", "--resume"};
+    std::string command = "skintern";
+    for (size_t i = 0; i < args.size(); i++) {
+        const std::string name = option_name(args[i]);
+        if (!left_out.contains(name)) {
+            command += " " + args[i];
+        } else if (name == args[i] && name != "--resume") {
+            i++; // its value
+        }
+    }
+    return command;
+}
+
 // Puts what the --config file says behind the subcommand, without the options that the command line gives itself.
 void add_config_arguments(std::vector<std::string>& args) {
     std::set<std::string> given;
@@ -240,8 +256,9 @@ int main(int argc, char** argv) {
         args.insert(args.begin(), "reproduce");
     }
     try {
+        const std::string command = command_of(args);
         add_config_arguments(args);
-        add_reproduce(app, value_of(args, "--preset", "tiny"));
+        add_reproduce(app, value_of(args, "--preset", "tiny"), command);
         add_data_commands(app);
         add_model_commands(app);
         add_bench_commands(app);

@@ -18,6 +18,7 @@
 #include "progress.h"
 #include "report.h"
 #include "retrieve.h"
+#include "run_log.h"
 #include "search.h"
 
 namespace skintern {
@@ -58,6 +59,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
         seeds.push_back(c.seed + static_cast<uint64_t>(s));
     }
     return {{"preset", c.preset},
+            {"command", c.command},
             {"seeds", seeds},
             {"device", kernels.name()},
             {"methods", names},
@@ -99,7 +101,7 @@ void move_aside(const std::string& folder) {
 // them may grow; everything else must be as it was. A setting that an earlier version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
     const std::set<std::string> later = {"set_limit", "base_params"};
-    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr"};
+    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command"};
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
     for (const auto& [key, value] : now.items()) {
@@ -273,8 +275,9 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     }
     CHECK(outcome.waiting.empty(), "%s: it has to match %s, which is no finished cell of this experiment",
           outcome.waiting.begin()->first.c_str(), outcome.waiting.begin()->second.c_str());
-    write_report(config.out);
-    print_table(config.out, stdout);
+    const Report report(config.out);
+    write_report(report);
+    print_table(report, stdout);
 }
 
 } // namespace skintern

@@ -36,6 +36,7 @@ struct ReproduceConfig {
     bool resume = false;
     bool from_scratch = false;        // pre-train the base model instead of using `base_folder`
     std::string base_folder;          // the base model: a Hugging Face folder, or a .gguf file
+    std::string command;              // that asked for the run, for its record
     std::string notice;               // said before anything is done
     std::string templates;            // a templates file
     std::vector<std::string> sets;    // files or folders of published questions, asked after training

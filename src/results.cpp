@@ -71,7 +71,7 @@ void compute_without_gold(MethodResult& result, const std::vector<MethodLog>& lo
 
 void compute_put_back(MethodResult& result, const std::vector<MethodLog>& logs) {
     const ScoreTable put_back = table_of(
-        logs, &MethodLog::beside, [](const AnswerRow& r) { return r.split == kPutBack; }, right_answer);
+        logs, &MethodLog::beside, [](const AnswerRow& r) { return r.split == kWithKnowledge; }, right_answer);
     std::set<std::string> asked;
     for (const std::string& question : put_back.questions) {
         asked.insert(question.substr(question.find('/') + 1));

@@ -188,10 +188,10 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
         }
     }
     std::vector<std::string> beside = run.sets;
-    beside.push_back(kPutBack);
+    beside.push_back(kWithKnowledge);
     for (const std::string& name_of_set : beside) {
         const std::string file = "eval/" + name_of_set + ".jsonl";
-        if (present(file, name_of_set != kPutBack)) {
+        if (present(file, name_of_set != kWithKnowledge)) {
             log.beside[name_of_set] = read_eval(folder + "/" + file, name_of_set);
         }
     }

@@ -80,7 +80,7 @@ struct MethodLog {
     std::optional<CellLog> cell;
     std::vector<UpdateRow> updates;
     std::map<std::string, std::vector<AnswerRow>> eval; // split -> rows; a split without a file has no entry
-    std::map<std::string, std::vector<AnswerRow>> beside; // likewise of kPutBack and of sets: in no domain
+    std::map<std::string, std::vector<AnswerRow>> beside; // likewise of kWithKnowledge and of sets: in no domain
     std::vector<MeterRow> meter;
     std::vector<CurveRow> curve;
     std::optional<Dropped> dropped;
@@ -139,7 +139,7 @@ struct RunLog {
 inline constexpr const char* kSplits[] = {"test", "longer", "unseen", "reworded"};
 
 // The file of test questions asked with their knowledge put back into the prompt.
-inline constexpr const char* kPutBack = "with-knowledge";
+inline constexpr const char* kWithKnowledge = "with-knowledge";
 
 // The method of an arm; of a name that is none, base or std-cot.
 const Method& method_of(const RunLog& run, const std::string& arm);

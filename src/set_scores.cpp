@@ -10,7 +10,7 @@ namespace {
 
 // The questions of all sets, each set a group.
 ScoreTable table_of_sets(const RunLog& run, const std::string& arm) {
-    const auto of_a_set = [](const AnswerRow& row) { return row.split != kPutBack; };
+    const auto of_a_set = [](const AnswerRow& row) { return row.split != kWithKnowledge; };
     ScoreTable table = table_of(run.logs.at(arm), &MethodLog::beside, of_a_set, right_answer);
     for (size_t q = 0; q < table.questions.size(); q++) {
         table.groups[q] = table.questions[q].substr(0, table.questions[q].find('/'));

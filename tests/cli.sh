@@ -103,6 +103,11 @@ expect 0 "tokens" "an experiment searches a rate, matches costs and asks publish
 expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"
 expect 0 '"lr": 0.003' "an arm with a rate of its own keeps it" cat "$work/search/seed-1/own/cell.json"
 expect 0 '"chosen": 0.0' "the search chooses a rate" cat "$work/search/search.json"
+"$skintern" report "$work/search" "$work/arms" --markdown "$work/page.md" 2> "$work/err"
+expect 0 "## arms" "the report of two runs is one page" cat "$work/page.md"
+expect 0 "skintern reproduce --config $work/search.toml" "which says how they were made" cat "$work/page.md"
+expect 1 "is not the folder of a run" "a folder that is no run is named" "$skintern" report "$work" --markdown "$work/none.md"
+[ -e "$work/none.md" ] && not_ok "and no page is written" || ok "and no page is written"
 chosen=$(sed -n '/"std-cot"/,/chosen/s/.*"chosen": //p' "$work/search/search.json")
 expect 0 "\"lr\": $chosen" "and the arms have it" cat "$work/search/seed-1/std-cot/cell.json"
 sum() { sed "s/.*\"$2\"://; s/[,}].*//" "$work/search/seed-1/$1/log.jsonl" | awk '{s += $1} END {printf "%.0f", s}'; }
@@ -120,7 +125,7 @@ else
     not_ok "what is asked after training is answered"
 fi
 rm "$work/search/seed-1/skintern/eval/published.jsonl"
-expect 0 "" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
+expect 0 "skintern" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 if [ "$(rows skintern/eval/published)" = 1 ] && grep -q '"begun": 1' "$work/search/seed-1/skintern/cell.json"; then
     ok "and not trained again"
 else
