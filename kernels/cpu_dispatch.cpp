@@ -21,8 +21,8 @@
 #include <unistd.h>
 #endif
 
-#include "check.h"
 #include "cpu.h"
+#include "support/check.h"
 
 namespace skintern {
 

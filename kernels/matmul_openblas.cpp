@@ -6,8 +6,8 @@
 
 #include <climits>
 
-#include "check.h"
 #include "cpu.h"
+#include "support/check.h"
 
 namespace skintern {
 

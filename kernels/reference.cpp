@@ -31,8 +31,8 @@
 #include <limits>
 #include <vector>
 
-#include "check.h"
 #include "dequantize.h"
+#include "support/check.h"
 
 namespace skintern {
 

@@ -8,7 +8,7 @@
 #include <sched.h>
 #endif
 
-#include "check.h"
+#include "support/check.h"
 
 namespace skintern {
 

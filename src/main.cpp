@@ -11,11 +11,11 @@
 #include <memory>
 #include <set>
 
-#include "check.h"
-#include "commands.h"
-#include "plan.h"
-#include "presets.h"
-#include "report.h"
+#include "commands/commands.h"
+#include "experiment/plan.h"
+#include "experiment/presets.h"
+#include "report/report.h"
+#include "support/check.h"
 
 namespace skintern {
 

@@ -1,6 +1,6 @@
 // check_bbh.h — solves a question of the families in the manner of BIG-Bench Hard from its text alone.
 //
-// It is the oracle of the teacher: it shares no code with src/teacher_*.cpp and solves by other means where
+// It is the oracle of the teacher: it shares no code with src/tasks/teacher_*.cpp and solves by other means where
 // there are any (truth by trying every assignment, orders by trying every permutation, brackets by crossing
 // out pairs, dates by day numbers). It reads both wordings of the teacher and, for the families whose format
 // coincides, the published files.

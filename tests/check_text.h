@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "check.h"
+#include "support/check.h"
 
 namespace skintern::check_bbh {
 

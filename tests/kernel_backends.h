@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "rng.h"
+#include "support/rng.h"
 #include "test.h"
 
 namespace skintern::kernel_tests {

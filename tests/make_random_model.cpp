@@ -17,9 +17,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "check.h"
 #include "gguf_maker.h"
-#include "rng.h"
+#include "support/check.h"
+#include "support/rng.h"
 
 using namespace skintern;
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "checkpoint.h"
+#include "model/checkpoint.h"
 #include "test_support.h"
 
 namespace skintern {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "model_file.h"
+#include "formats/model_file.h"
 #include "test.h"
 
 namespace skintern {

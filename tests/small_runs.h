@@ -7,9 +7,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "check.h"
-#include "files.h"
-#include "report.h"
+#include "report/report.h"
+#include "support/check.h"
+#include "support/files.h"
 #include "test_support.h"
 
 namespace skintern {

@@ -1,6 +1,6 @@
 // test.h — Catch2 for every test, with the project's CHECK in place of Catch's.
 //
-// Tests use REQUIRE, REQUIRE_THROWS_WITH and friends; CHECK keeps the meaning it has in src/check.h.
+// Tests use REQUIRE, REQUIRE_THROWS_WITH and friends; CHECK keeps the meaning it has in src/support/check.h.
 #pragma once
 
 #if __has_include(<catch2/catch.hpp>)
@@ -11,4 +11,4 @@ using Catch::Approx;
 #endif
 #undef CHECK
 
-#include "check.h"
+#include "support/check.h"

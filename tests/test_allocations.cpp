@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "check_allocations.h"
-#include "files.h"
-#include "gguf.h"
+#include "formats/gguf.h"
+#include "formats/npy.h"
+#include "formats/safetensors.h"
 #include "gguf_maker.h"
-#include "npy.h"
-#include "safetensors.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

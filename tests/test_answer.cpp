@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "answer.h"
-#include "files.h"
+#include "support/files.h"
+#include "tasks/answer.h"
 #include "test_support.h"
 
 using namespace skintern;

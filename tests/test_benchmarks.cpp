@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "answer.h"
-#include "benchmarks.h"
+#include "tasks/answer.h"
+#include "tasks/benchmarks.h"
 #include "test_support.h"
 
 using namespace skintern;

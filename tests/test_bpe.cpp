@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "bpe.h"
-#include "bpe_split.h"
-#include "files.h"
+#include "support/files.h"
+#include "support/utf8.h"
 #include "test_support.h"
-#include "utf8.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/bpe_split.h"
 
 using namespace skintern;
 using Json = nlohmann::json;

@@ -9,11 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "checkpoint.h"
-#include "files.h"
-#include "fingerprint.h"
+#include "formats/fingerprint.h"
+#include "model/checkpoint.h"
+#include "model/weights.h"
 #include "model_folders.h"
-#include "weights.h"
+#include "support/files.h"
 
 using namespace skintern;
 

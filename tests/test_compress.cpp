@@ -3,11 +3,11 @@
 #include <cmath>
 #include <numeric>
 
-#include "compare_compressors.h"
-#include "compress.h"
-#include "files.h"
-#include "keep_labels.h"
-#include "rng.h"
+#include "experiment/compare_compressors.h"
+#include "method/compress.h"
+#include "support/files.h"
+#include "support/rng.h"
+#include "tasks/keep_labels.h"
 #include "test.h"
 #include "test_support.h"
 

@@ -9,8 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "config.h"
-#include "files.h"
+#include "formats/config.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

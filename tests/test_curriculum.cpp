@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <map>
 
-#include "curriculum.h"
-#include "train.h"
+#include "method/curriculum.h"
+#include "method/train.h"
 
 using namespace skintern;
 

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "eval_rows.h"
-#include "files.h"
-#include "scores.h"
+#include "support/files.h"
+#include "tasks/eval_rows.h"
+#include "tasks/scores.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "files.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "bpe_cache.h"
-#include "bpe_merge.h"
-#include "flat_table.h"
-#include "short_piece.h"
+#include "tokenizer/bpe_cache.h"
+#include "tokenizer/bpe_merge.h"
+#include "tokenizer/flat_table.h"
+#include "tokenizer/short_piece.h"
 
 using namespace skintern;
 

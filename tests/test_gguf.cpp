@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "files.h"
-#include "gguf.h"
+#include "formats/gguf.h"
+#include "formats/safetensors.h"
 #include "gguf_maker.h"
-#include "safetensors.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "formats/gguf_model.h"
+#include "formats/model_file.h"
+#include "formats/rope.h"
 #include "gguf_maker.h"
-#include "gguf_model.h"
-#include "model_file.h"
-#include "rope.h"
 #include "small_model.h"
 #include "test_support.h"
 

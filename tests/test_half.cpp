@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "dequantize.h"
-#include "half.h"
+#include "support/half.h"
 
 using namespace skintern;
 

@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "files.h"
+#include "commands/inspect.h"
+#include "formats/lora_config.h"
+#include "formats/safetensors.h"
 #include "gguf_maker.h"
-#include "inspect.h"
-#include "lora_config.h"
-#include "safetensors.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "kernels.h"
-#include "rng.h"
+#include "support/rng.h"
 
 using namespace skintern;
 

@@ -7,8 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "files.h"
-#include "lora_config.h"
+#include "formats/lora_config.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -5,10 +5,10 @@
 #include <filesystem>
 #include <string>
 
-#include "files.h"
-#include "merge.h"
-#include "npy.h"
+#include "formats/npy.h"
+#include "model/merge.h"
 #include "model_folders.h"
+#include "support/files.h"
 
 using namespace skintern;
 

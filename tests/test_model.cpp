@@ -4,12 +4,12 @@
 #include <cmath>
 #include <set>
 
-#include "adamw.h"
-#include "flops.h"
-#include "generate.h"
 #include "kernels.h"
+#include "model/adamw.h"
+#include "model/flops.h"
+#include "model/generate.h"
+#include "model/transformer.h"
 #include "observed.h"
-#include "transformer.h"
 
 using namespace skintern;
 

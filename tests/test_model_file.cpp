@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "model_file.h"
-#include "safetensors.h"
+#include "formats/model_file.h"
+#include "formats/safetensors.h"
+#include "model/transformer.h"
 #include "small_model.h"
 #include "test_support.h"
-#include "transformer.h"
 
 using namespace skintern;
 

@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "kernels.h"
-#include "transformer.h"
+#include "model/transformer.h"
 
 using namespace skintern;
 

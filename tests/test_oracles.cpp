@@ -9,14 +9,14 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "adamw.h"
-#include "batch.h"
-#include "checkpoint.h"
-#include "files.h"
-#include "flops.h"
-#include "generate.h"
-#include "npy.h"
-#include "weights.h"
+#include "formats/npy.h"
+#include "method/batch.h"
+#include "model/adamw.h"
+#include "model/checkpoint.h"
+#include "model/flops.h"
+#include "model/generate.h"
+#include "model/weights.h"
+#include "support/files.h"
 
 using namespace skintern;
 

@@ -6,14 +6,14 @@
 #include <cmath>
 #include <map>
 
-#include "adamw.h"
-#include "footprint.h"
-#include "generate.h"
+#include "experiment/plan_work.h"
 #include "kernels.h"
+#include "model/adamw.h"
+#include "model/footprint.h"
+#include "model/generate.h"
+#include "model/transformer.h"
 #include "observed.h"
-#include "plan_work.h"
 #include "test_support.h"
-#include "transformer.h"
 
 using namespace skintern;
 

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "pretrain.h"
-#include "teacher.h"
+#include "pretraining/pretrain.h"
+#include "tasks/teacher.h"
 
 using namespace skintern;
 using pretrain::Document;

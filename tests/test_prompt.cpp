@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "batch.h"
-#include "chat.h"
-#include "files.h"
-#include "methods.h"
-#include "teacher.h"
+#include "method/batch.h"
+#include "method/methods.h"
+#include "support/files.h"
+#include "tasks/teacher.h"
 #include "test_support.h"
+#include "tokenizer/chat.h"
 
 using namespace skintern;
 

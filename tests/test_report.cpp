@@ -4,11 +4,11 @@
 
 #include <regex>
 
-#include "comparisons.h"
-#include "files.h"
-#include "numbers.h"
-#include "report.h"
+#include "report/comparisons.h"
+#include "report/report.h"
 #include "small_runs.h"
+#include "support/files.h"
+#include "support/numbers.h"
 
 using namespace skintern;
 

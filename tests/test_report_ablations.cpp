@@ -1,8 +1,8 @@
 // Tests of ablations.h: which arms differ in one setting alone, read from run.json or from the cells.
 #include "test.h"
 
-#include "ablations.h"
-#include "run_log.h"
+#include "report/ablations.h"
+#include "report/run_log.h"
 #include "small_runs.h"
 
 using namespace skintern;

@@ -1,8 +1,8 @@
 // Tests of claims.h: which arms are compared, who is a baseline, what the verdict is.
 #include "test.h"
 
-#include "claims.h"
-#include "run_log.h"
+#include "report/claims.h"
+#include "report/run_log.h"
 #include "small_runs.h"
 
 using namespace skintern;

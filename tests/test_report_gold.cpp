@@ -1,7 +1,7 @@
 // Tests of gold_in_knowledge.h: what counts as an answer that stands in the knowledge, and what is counted.
 #include "test.h"
 
-#include "gold_in_knowledge.h"
+#include "report/gold_in_knowledge.h"
 #include "small_runs.h"
 
 using namespace skintern;

@@ -3,8 +3,8 @@
 
 #include <sstream>
 
+#include "report/tables.h"
 #include "small_runs.h"
-#include "tables.h"
 
 using namespace skintern;
 

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
-#include "files.h"
-#include "teacher.h"
-#include "methods.h"
-#include "retrieve.h"
+#include "method/methods.h"
+#include "support/files.h"
+#include "tasks/retrieve.h"
+#include "tasks/teacher.h"
 
 using namespace skintern;
 

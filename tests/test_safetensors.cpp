@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
-#include "files.h"
-#include "npy.h"
-#include "safetensors.h"
+#include "formats/npy.h"
+#include "formats/safetensors.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

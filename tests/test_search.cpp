@@ -1,7 +1,7 @@
 // The rule by which a learning rate is chosen.
 #include "test.h"
 
-#include "search.h"
+#include "experiment/search.h"
 
 using namespace skintern;
 

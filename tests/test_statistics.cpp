@@ -3,8 +3,8 @@
 
 #include <cmath>
 
-#include "rng.h"
-#include "statistics.h"
+#include "support/rng.h"
+#include "support/statistics.h"
 
 using namespace skintern;
 

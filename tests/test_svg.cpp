@@ -5,7 +5,7 @@
 #include <cmath>
 #include <regex>
 
-#include "svg.h"
+#include "report/svg.h"
 
 using namespace skintern;
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "files.h"
-#include "task.h"
+#include "support/files.h"
+#include "tasks/task.h"
 #include "test_support.h"
 
 using namespace skintern;

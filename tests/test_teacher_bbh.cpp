@@ -15,9 +15,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "answer.h"
 #include "check_bbh.h"
-#include "teacher.h"
+#include "tasks/answer.h"
+#include "tasks/teacher.h"
 
 using namespace skintern;
 

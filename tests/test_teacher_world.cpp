@@ -7,7 +7,7 @@
 #include <set>
 
 #include "check_world.h"
-#include "teacher.h"
+#include "tasks/teacher.h"
 
 using namespace skintern;
 

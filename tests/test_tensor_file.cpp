@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "files.h"
-#include "safetensors.h"
-#include "tensor_file.h"
+#include "formats/safetensors.h"
+#include "formats/tensor_file.h"
+#include "support/files.h"
 #include "test_support.h"
 
 using namespace skintern;

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "bpe.h"
-#include "bpe_normalize.h"
-#include "bpe_split.h"
-#include "chat.h"
-#include "files.h"
 #include "gguf_maker.h"
+#include "support/files.h"
+#include "support/utf8.h"
 #include "test_support.h"
-#include "utf8.h"
+#include "tokenizer/bpe.h"
+#include "tokenizer/bpe_normalize.h"
+#include "tokenizer/bpe_split.h"
+#include "tokenizer/chat.h"
 
 using namespace skintern;
 using Json = nlohmann::json;

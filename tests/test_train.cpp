@@ -7,11 +7,11 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "checkpoint.h"
-#include "files.h"
-#include "safetensors.h"
-#include "train.h"
-#include "weights.h"
+#include "formats/safetensors.h"
+#include "method/train.h"
+#include "model/checkpoint.h"
+#include "model/weights.h"
+#include "support/files.h"
 
 using namespace skintern;
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "compress.h"
-#include "variants.h"
+#include "experiment/variants.h"
+#include "method/compress.h"
 
 using namespace skintern;
 

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "dequantize.h"
-#include "files.h"
+#include "support/files.h"
 
 using namespace skintern;
 using namespace skintern::kernel_tests;

@@ -14,8 +14,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "check.h"
-#include "descriptor.h"
+#include "support/check.h"
+#include "support/descriptor.h"
 
 namespace skintern {
 

@@ -1,6 +1,6 @@
 // adapter_config.json of an adapter.
+#include "formats/lora_config.h"
 #include "fuzz.h"
-#include "lora_config.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

@@ -1,6 +1,6 @@
 // Any bytes, encoded by the shipped tokenizer and decoded again.
-#include "bpe.h"
 #include "fuzz.h"
+#include "tokenizer/bpe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

@@ -1,5 +1,5 @@
 // config.json of a model: what is read is valid.
-#include "config.h"
+#include "formats/config.h"
 #include "fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,7 +1,7 @@
 // GGUF: metadata by every kind, tensors, and the model they make.
+#include "formats/gguf.h"
+#include "formats/gguf_model.h"
 #include "fuzz.h"
-#include "gguf.h"
-#include "gguf_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

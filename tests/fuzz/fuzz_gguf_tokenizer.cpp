@@ -1,6 +1,6 @@
 // The tokenizer in a GGUF file; one that loads has to take any text, or to say which byte it lacks.
-#include "bpe.h"
 #include "fuzz.h"
+#include "tokenizer/bpe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

@@ -1,6 +1,6 @@
 // model.safetensors.index.json, without the shards it names.
+#include "formats/tensor_file.h"
 #include "fuzz.h"
-#include "tensor_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

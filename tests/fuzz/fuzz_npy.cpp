@@ -1,6 +1,6 @@
 // NumPy's .npy.
+#include "formats/npy.h"
 #include "fuzz.h"
-#include "npy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

@@ -1,6 +1,6 @@
 // The file of a trained compressor.
 #include "fuzz.h"
-#include "probe.h"
+#include "method/probe.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

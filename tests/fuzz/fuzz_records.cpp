@@ -1,6 +1,6 @@
 // Records as JSONL or as a list; what is read can be written, and comes back.
 #include "fuzz.h"
-#include "task.h"
+#include "tasks/task.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

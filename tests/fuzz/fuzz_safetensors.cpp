@@ -1,6 +1,6 @@
 // The header of safetensors, and the numbers it points to.
+#include "formats/safetensors.h"
 #include "fuzz.h"
-#include "safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     using namespace skintern;

@@ -4,16 +4,16 @@
 #include <string>
 #include <vector>
 
-#include "bpe.h"
-#include "config.h"
-#include "files.h"
+#include "formats/config.h"
+#include "formats/lora_config.h"
+#include "formats/model_file.h"
+#include "formats/npy.h"
+#include "formats/safetensors.h"
 #include "gguf_maker.h"
-#include "lora_config.h"
-#include "model_file.h"
-#include "npy.h"
-#include "probe.h"
-#include "safetensors.h"
-#include "task.h"
+#include "method/probe.h"
+#include "support/files.h"
+#include "tasks/task.h"
+#include "tokenizer/bpe.h"
 
 namespace skintern {
 namespace {
@@ -90,7 +90,7 @@ void write_all(const std::string& folder) {
     write_file(place("records", "lines"),
                record_to_json(record) + "\n" + R"({"task_name":"t","instruction":"q","output":"a"})");
     write_file(place("records", "list"), "[" + record_to_json(record) + "]");
-    // Published benchmarks, each in its own layout (src/benchmarks.h).
+    // Published benchmarks, each in its own layout (src/tasks/benchmarks.h).
     write_file(place("records", "bbh"),
                R"({"canary":"c","examples":[{"input":"Q? (A) x (B) y","target":"B"}]})");
     write_file(place("records", "gsm8k"), R"({"question":"1+2?","answer":"1+2=3\n#### 3"})");

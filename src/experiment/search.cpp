@@ -1,0 +1,120 @@
+// search.cpp — see search.h.
+#include "experiment/search.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "experiment/cells.h"
+#include "support/check.h"
+#include "support/files.h"
+#include "support/progress.h"
+#include "tasks/eval_rows.h"
+
+namespace skintern {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kRule[] = "most right answers to the validation questions, of equals the smaller rate; one trial a rate and method";
+
+// The cells of one method, in the order of the rates.
+std::vector<Cell> trials_of(const std::string& method, const SearchConfig& config) {
+    std::vector<Cell> trials;
+    for (const double rate : config.rates) {
+        Cell trial{config.arm, config.seed, format("%s/search/%s/lr-%g", config.out.c_str(), method.c_str(), rate), {"validation"}, ""};
+        trial.arm.name = trial.arm.method = method;
+        trial.arm.train.adamw.lr = rate;
+        trials.push_back(trial);
+    }
+    return trials;
+}
+
+void run_trials(const Shared& shared, const std::vector<Cell>& trials) {
+    for (;;) {
+        std::vector<Cell> missing;
+        for (const Cell& trial : trials) {
+            if (!is_answered(trial.folder, trial.asked) && !has_diverged(trial)) {
+                missing.push_back(trial);
+            }
+        }
+        if (missing.empty()) {
+            return;
+        }
+        const Outcome outcome = run_cells(shared, missing);
+        for (const auto& [folder, reason] : outcome.failed) {
+            const auto of_folder = [&](const Cell& trial) { return trial.folder == folder; };
+            CHECK(has_diverged(*std::find_if(missing.begin(), missing.end(), of_folder)), "search for a rate: %s", reason.c_str());
+        }
+        if (outcome.elsewhere > 0) {
+            std::this_thread::sleep_for(std::chrono::seconds(1));
+        }
+    }
+}
+
+Trial trial_of(const Cell& cell) {
+    Trial trial{cell.arm.train.adamw.lr, 0, 0, has_diverged(cell)};
+    const std::string path = cell.folder + "/eval/validation.jsonl";
+    for (const std::string& line : trial.diverged ? std::vector<std::string>{} : read_lines(path)) {
+        trial.correct += eval_row_from_json(line, path).correct;
+        trial.rows++;
+    }
+    return trial;
+}
+
+Json trials_json(const std::vector<Trial>& trials) {
+    Json json = Json::array();
+    for (const Trial& trial : trials) {
+        const double accuracy = trial.rows == 0 ? 0 : static_cast<double>(trial.correct) / static_cast<double>(trial.rows);
+        json.push_back({{"lr", trial.rate}, {"accuracy", accuracy}, {"rows", trial.rows}, {"failed", trial.diverged}});
+    }
+    return json;
+}
+
+} // namespace
+
+double choose_rate(const std::vector<Trial>& trials) {
+    const auto is_worse = [](const Trial& a, const Trial& b) {
+        const int64_t a_correct = a.diverged ? 0 : a.correct, b_correct = b.diverged ? 0 : b.correct;
+        return a_correct != b_correct ? a_correct < b_correct : a.rate > b.rate;
+    };
+    return std::max_element(trials.begin(), trials.end(), is_worse)->rate;
+}
+
+void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<ArmConfig>& arms) {
+    Shared shared = of_run;
+    shared.curve_rows = shared.meter_readings = 0; // nobody looks at them
+    CHECK(!shared.splits.at("validation").empty(), "--search-lr needs validation questions, and --validation asks for none");
+    std::map<std::string, std::vector<Cell>> trials;
+    std::vector<Cell> all;
+    for (const ArmConfig& arm : arms) {
+        if (method_by_name(arm.method).trained && !trials.contains(arm.method)) {
+            trials[arm.method] = trials_of(arm.method, config);
+            all.insert(all.end(), trials[arm.method].begin(), trials[arm.method].end());
+        }
+    }
+    check_cells(all);
+    run_trials(shared, all);
+    Json methods = Json::object();
+    std::map<std::string, double> rate_of;
+    for (const auto& [method, cells] : trials) {
+        std::vector<Trial> results;
+        for (const Cell& cell : cells) {
+            results.push_back(trial_of(cell));
+        }
+        rate_of[method] = choose_rate(results);
+        methods[method] = {{"trials", trials_json(results)}, {"chosen", rate_of[method]}};
+    }
+    const Json json = {{"rule", kRule}, {"rates", config.rates}, {"methods", methods}};
+    write_file(config.out + "/search.json", json.dump(2) + "\n");
+    for (ArmConfig& arm : arms) {
+        if (rate_of.contains(arm.method) && arm.train.adamw.lr == config.arm.train.adamw.lr) {
+            arm.train.adamw.lr = rate_of.at(arm.method);
+        }
+    }
+}
+
+} // namespace skintern

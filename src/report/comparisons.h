@@ -1,0 +1,48 @@
+// comparisons.h — differences between arms, paired by question.
+//
+// An interval is over tasks: what is drawn are whole tasks (statistics.h). With fewer than kFewestTasks of
+// them it would promise too much; it is then over questions, and nothing is tested.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "report/run_log.h"
+#include "support/statistics.h"
+
+namespace skintern {
+
+inline constexpr const char* kOurs = "skintern";
+inline constexpr const char* kBaseline = "std-cot";
+inline constexpr size_t kFewestTasks = 6;
+inline constexpr double kUntested = -1;
+
+// SKIntern minus Std-CoT; intervals over questions.
+struct Comparison {
+    Estimate in_domain, out_of_domain;
+    std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
+};
+
+// An arm minus the baseline; p after Holm's correction for all arms of the column, or kUntested.
+struct Against {
+    std::string name;
+    Difference in_domain, out_of_domain, covered, uncovered;
+};
+
+// What an interval over these questions is drawn from.
+Draw draw_of(const ScoreTable& table);
+
+// A minus b with the interval that the tasks allow.
+Difference difference_of(const ScoreTable& a, const ScoreTable& b);
+
+Comparison compare_with_baseline(const RunLog& run);
+
+// Every other arm against the baseline; none without it.
+std::vector<Against> compare_all(const RunLog& run);
+
+bool is_tested(const Difference& difference);
+
+// "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable".
+std::string verdict_line(const char* where, const Estimate& difference);
+
+} // namespace skintern
