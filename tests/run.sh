@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
-# A test is one Catch2 test case, or one check of tests/cli.sh or tests/oracles.py.
+# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh or tests/oracles.py.
 set -u
 build=${BUILD:-build}
 passed=0
@@ -22,11 +22,13 @@ for binary in "$build/tests/unit" "$build/tests/gradients"; do
     passed=$((passed + cases - wrong))
 done
 
-echo "== tests/cli.sh"
-sh tests/cli.sh > "$build/tests/cli.log" 2>&1
-grep -v '^ok ' "$build/tests/cli.log"
-passed=$((passed + $(grep -c '^ok ' "$build/tests/cli.log")))
-failed=$((failed + $(grep -c '^not ok ' "$build/tests/cli.log")))
+for script in rooms cli; do
+    echo "== tests/$script.sh"
+    sh "tests/$script.sh" > "$build/tests/$script.log" 2>&1
+    grep -v '^ok ' "$build/tests/$script.log"
+    passed=$((passed + $(grep -c '^ok ' "$build/tests/$script.log")))
+    failed=$((failed + $(grep -c '^not ok ' "$build/tests/$script.log")))
+done
 
 echo "== tests/oracles.py"
 oracles=${SKINTERN_SHARED:-../shared}/oracles
