@@ -33,6 +33,8 @@ constexpr Axis kAxes[] = {
     {"rationales", "What the rationales state", false},
     {"wrong", "Share of rows whose rationale errs", false},
     {"shots", "Examples at the first stage", false},
+    {"match_tokens", "As many training tokens as another arm", false},
+    {"match_flops", "As many training FLOPs as another arm", false},
     {"keep_knowledge", "Knowledge kept in the prompt of the evaluation", false},
     {"train.one_schedule", "One learning-rate schedule over all stages", false},
 };
