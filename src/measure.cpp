@@ -16,6 +16,7 @@
 #include "check.h"
 #include "checkpoint.h"
 #include "cpu.h"
+#include "footprint.h"
 #include "generate.h"
 #include "observed.h"
 
@@ -138,6 +139,11 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
         step();
         step();
         profile.print(config.options);
+        const double weights = model->stored().empty() ? weight_bytes(model->config(), WeightType::f32) : weight_bytes(model->stored());
+        const PassSize pass = {batch.tokens(), static_cast<int64_t>(batch.rows.size())};
+        const double bytes = kProgramBytes + weights +
+                             total_bytes(training_memory(model->config(), model->lora(), pass, config.recompute));
+        std::printf("memory by formula: %.2f GiB\n", bytes / (1024.0 * 1024.0 * 1024.0));
     }
 }
 
