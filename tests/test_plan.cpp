@@ -93,7 +93,8 @@ Row row_of(std::vector<std::pair<int64_t, int64_t>> prompt_and_length) {
 
 } // namespace
 
-TEST_CASE("the memory of training by formula is what a model allocates, with kept activations and without", "[plan]") {
+TEST_CASE("the memory of training by formula is what a model allocates, with kept activations and without",
+          "[plan]") {
     const auto inner = make_kernels({});
     LoraConfig lora;
     lora.r = 40;
@@ -139,7 +140,8 @@ TEST_CASE("each part of the memory that stays is what the model's tensors take",
     // 2 bytes a number of a matrix, 4 of a norm or a bias.
     ModelConfig config = medium_model(false);
     const int64_t vectors = 48 + 5 * (2 * 48 + 96 + 2 * 32);
-    REQUIRE(weight_bytes(config, WeightType::bf16) == static_cast<double>(2 * (parameters_of(config) - vectors) + 4 * vectors));
+    REQUIRE(weight_bytes(config, WeightType::bf16) ==
+            static_cast<double>(2 * (parameters_of(config) - vectors) + 4 * vectors));
 }
 
 TEST_CASE("the cache and the packed weights by formula are pieces that generation allocates", "[plan]") {
@@ -154,7 +156,8 @@ TEST_CASE("the cache and the packed weights by formula are pieces that generatio
     generation.batch_size = 3;
     generation.cache_type = WeightType::bf16;
     generate(model, {{1, 2, 3}, std::vector<int32_t>(20, 4), {5}, {6, 7}}, generation);
-    const std::vector<MemoryPart> parts = generation_memory(kernels, config, WeightType::f32, 3, 27, WeightType::bf16);
+    const std::vector<MemoryPart> parts =
+        generation_memory(kernels, config, WeightType::f32, 3, 27, WeightType::bf16);
     REQUIRE(parts[0].bytes == 2 * 5 * 3 * 27 * (2 * 16) * 2);
     for (const MemoryPart& part : parts) {
         INFO(part.name);
@@ -178,10 +181,12 @@ TEST_CASE("the shapes of published models have their published numbers of parame
     // Rank 32 on seven layers of 22 blocks: 32 * ((2 * (2048 + 2048) + 2 * (2048 + 256) + 3 * (2048 + 5632)).
     LoraConfig lora;
     lora.r = 32;
-    REQUIRE(adapter_parameters(read_model_config("data/models/tinyllama-1.1b.json"), lora) == 22 * 32 * 35840);
+    REQUIRE(adapter_parameters(read_model_config("data/models/tinyllama-1.1b.json"), lora) ==
+            22 * 32 * 35840);
 }
 
-TEST_CASE("the work of a stage is that of the rows it draws, in micro-batches as training makes them", "[plan]") {
+TEST_CASE("the work of a stage is that of the rows it draws, in micro-batches as training makes them",
+          "[plan]") {
     StageRows rows;
     rows.rows = {row_of({{2, 4}}), row_of({{2, 6}}), row_of({{5, 10}})};
     rows.left_out = 1;
@@ -261,12 +266,15 @@ TEST_CASE("answers cost what their questions cost alone", "[plan]") {
     work.add(config, 50, 20);
     REQUIRE(work.prompt.mean() == 40);
     REQUIRE(work.answer.sum == 30);
-    const auto cost = [&](int64_t prompt, int64_t answer) { return static_cast<double>(question_flops(config, prompt, answer).total()); };
+    const auto cost = [&](int64_t prompt, int64_t answer) {
+        return static_cast<double>(question_flops(config, prompt, answer).total());
+    };
     REQUIRE(work.flops == cost(30, 10) + cost(50, 20));
     REQUIRE(work.decode_flops == work.flops - cost(30, 1) - cost(50, 1));
 }
 
-TEST_CASE("the project's tokenizer has more tokens for a text than those of real models, by less than half", "[plan]") {
+TEST_CASE("the project's tokenizer has more tokens for a text than those of real models, by less than half",
+          "[plan]") {
     // What a dry run without the model's own tokenizer is off by.
     const Bpe own = Bpe::load("data/base");
     DataConfig data;

@@ -23,8 +23,8 @@ namespace skintern {
 namespace {
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-constexpr int64_t kOtherRows = 4096;     // of passes that rank texts, read prompts, or evaluate the meter, about
-constexpr double kProgramBytes = 12e6;   // program and libraries, measured before a model was there
+constexpr int64_t kOtherRows = 4096; // of passes that rank texts, read prompts, or evaluate the meter, about
+constexpr double kSavedCopies = 6;   // adapter and moments, as tensors and once more as the bytes of the file
 constexpr int64_t kShownCharacters = 400; // of an example, at each of its ends
 
 // ---- what is planned with ----------------------------------------------------------------------------------------------
@@ -44,16 +44,15 @@ WeightType type_of_name(const std::string& name, const std::string& path) {
             return type;
         }
     }
-    CHECK(false, "%s: torch_dtype is %s, expected float32, float16 or bfloat16", path.c_str(), shown(name).c_str());
+    CHECK(false, "%s: torch_dtype is %s, expected float32, float16 or bfloat16", path.c_str(),
+          shown(name).c_str());
 }
 
 PlannedModel model_of_file(const std::string& path) {
     const ModelFile file = open_model_file(path);
-    PlannedModel model = {file.config, WeightType::f32, 0, path};
+    PlannedModel model = {file.config, WeightType::f32, weight_bytes(file.tensors), path};
     for (const StoredTensor& tensor : file.tensors) {
-        const bool matrix = tensor.shape.size() == 2;
-        model.weights += static_cast<double>(matrix ? tensor.bytes : sizeof(real) * static_cast<size_t>(tensor.shape[0]));
-        model.type = matrix ? tensor.type : model.type;
+        model.type = tensor.shape.size() == 2 ? tensor.type : model.type;
     }
     return model;
 }
@@ -61,7 +60,8 @@ PlannedModel model_of_file(const std::string& path) {
 // The base model's sizes, where they are known.
 std::optional<PlannedModel> planned_model(const ReproduceConfig& config, const PlanOptions& options) {
     if (config.from_scratch) {
-        return PlannedModel{config.base.model, WeightType::bf16, weight_bytes(config.base.model, WeightType::bf16), "made first"};
+        return PlannedModel{config.base.model, WeightType::bf16,
+                            weight_bytes(config.base.model, WeightType::bf16), "made first"};
     }
     if (std::filesystem::exists(config.base_folder)) {
         return model_of_file(config.base_folder);
@@ -72,7 +72,8 @@ std::optional<PlannedModel> planned_model(const ReproduceConfig& config, const P
     const std::string path = options.data_folder + "/models/" + options.shape + ".json";
     CHECK(file_exists(path), "--shape is \"%s\": there is no %s", options.shape.c_str(), path.c_str());
     const ModelConfig sizes = read_model_config(path);
-    const WeightType type = type_of_name(string_or(parse_json_object(read_file(path), path), "torch_dtype", "float32", path), path);
+    const WeightType type = type_of_name(
+        string_or(parse_json_object(read_file(path), path), "torch_dtype", "float32", path), path);
     return PlannedModel{sizes, type, weight_bytes(sizes, type), path};
 }
 
@@ -81,8 +82,9 @@ Bpe planned_tokenizer(const ReproduceConfig& config, const PlanOptions& options)
     if (!options.tokenizer.empty() || own) {
         return Bpe::load(options.tokenizer.empty() ? config.base_folder : options.tokenizer);
     }
-    std::printf("Tokens are counted with the project's own tokenizer, which is not that of %s: the model's own (--tokenizer) counts "
-                "otherwise.\n", config.base_folder.c_str());
+    std::printf("Tokens are counted with the project's own tokenizer, which is not that of %s: the model's "
+                "own (--tokenizer) counts otherwise.\n",
+                config.base_folder.c_str());
     return Bpe::load(options.data_folder + "/base");
 }
 
@@ -113,8 +115,9 @@ void print_schedule(const ReproduceConfig& config, const Splits& splits) {
         const std::vector<Stage> stages = method_stages(method, arm.curriculum);
         for (const Stage& stage : stages) {
             if (method.trained) {
-                std::printf("%-16s %5lld %9.0f%% %8lld %8lld\n", arm.name.c_str(), static_cast<long long>(stage.index),
-                            100 * stage.keep, static_cast<long long>(stage.shots),
+                std::printf("%-16s %5lld %9.0f%% %8lld %8lld\n", arm.name.c_str(),
+                            static_cast<long long>(stage.index), 100 * stage.keep,
+                            static_cast<long long>(stage.shots),
                             static_cast<long long>(
                                 updates_of_stage(updates, static_cast<int64_t>(stages.size()), stage.index)));
             } else {
@@ -136,17 +139,17 @@ struct PlannedArm {
     bool trained = false;
     std::vector<StageWork> stages; // without their rows
     EvalWork answers;
-    int64_t largest_split = 0;     // questions
-    int64_t meter_tokens = 0;      // of the rows that the meter evaluates, with their knowledge
-    int64_t ranked_tokens = 0;     // of the texts that a compressor ranks
+    int64_t largest_split = 0; // questions
+    int64_t meter_tokens = 0;  // of the rows that the meter evaluates, with their knowledge
+    int64_t ranked_tokens = 0; // of the texts that a compressor ranks
     std::vector<Example> examples;
 };
 
 Example example_of(const StageWork& work, size_t row, const Bpe& bpe) {
     const Sample& sample = work.rows.rows[row].front();
     const auto target = sample.ids.begin() + sample.prompt_tokens;
-    return {format("stage %lld", static_cast<long long>(work.stage.index)), bpe.decode({sample.ids.begin(), target}),
-            bpe.decode({target, sample.ids.end()})};
+    return {format("stage %lld", static_cast<long long>(work.stage.index)),
+            bpe.decode({sample.ids.begin(), target}), bpe.decode({target, sample.ids.end()})};
 }
 
 // The first row of the first stage and of the last; of one stage its first row and one from its middle.
@@ -155,7 +158,8 @@ std::vector<Example> examples_of(const std::vector<StageWork>& stages, const Bpe
     if (stages.front().rows.rows.empty() || last.rows.rows.empty()) {
         return {};
     }
-    return {example_of(stages.front(), 0, bpe), example_of(last, stages.size() > 1 ? 0 : last.rows.rows.size() / 2, bpe)};
+    return {example_of(stages.front(), 0, bpe),
+            example_of(last, stages.size() > 1 ? 0 : last.rows.rows.size() / 2, bpe)};
 }
 
 // Tokens of an answer, where it is as long as what the arm learned to say in its last stage, or as the teacher's response.
@@ -163,8 +167,9 @@ int64_t expected_tokens(const Spread& target, int64_t limit) {
     return std::clamp<int64_t>(std::llround(target.mean()), 1, limit);
 }
 
-EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, const ModelConfig& sizes, const Splits& splits,
-                    const std::vector<Record>& train, const PromptSettings& settings, const Bpe& bpe) {
+EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, const ModelConfig& sizes,
+                    const Splits& splits, const std::vector<Record>& train, const PromptSettings& settings,
+                    const Bpe& bpe) {
     Method method = method_by_name(planned.arm.method);
     method.in_evaluation = planned.arm.keep_knowledge ? method.in_training : method.in_evaluation;
     Spread first, second;
@@ -176,7 +181,8 @@ EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, co
             first.add(std::ssize(bpe.encode(record.response)));
         }
     }
-    const bool asks_second = method.tasks.second.weight > 0 && method.tasks.evaluated == method.tasks.second.ask;
+    const bool asks_second =
+        method.tasks.second.weight > 0 && method.tasks.evaluated == method.tasks.second.ask;
     const int64_t expected = expected_tokens(asks_second ? second : first, config.max_new_tokens);
     EvalWork answers;
     for (const char* split : kSplits) {
@@ -191,8 +197,8 @@ EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, co
     return answers;
 }
 
-PlannedArm plan_arm(const ArmConfig& arm, const ReproduceConfig& config, const ModelConfig& sizes, const Splits& splits,
-                    const World& world, const Bpe& bpe) {
+PlannedArm plan_arm(const ArmConfig& arm, const ReproduceConfig& config, const ModelConfig& sizes,
+                    const Splits& splits, const World& world, const Bpe& bpe) {
     const Method& method = method_by_name(arm.method);
     PlannedArm planned = {arm, method.trained, {}, {}, 0, 0, 0, {}};
     const PromptSettings settings = prompt_settings(config, arm, bpe);
@@ -206,7 +212,8 @@ PlannedArm plan_arm(const ArmConfig& arm, const ReproduceConfig& config, const M
         }
     }
     for (const Record& record : splits.at("validation")) {
-        const std::string prompt = make_prompt(settings.templates, record, full_context(record, Knowledge::summary));
+        const std::string prompt =
+            make_prompt(settings.templates, record, full_context(record, Knowledge::summary));
         planned.meter_tokens += std::ssize(make_sample(bpe, settings.bos, prompt, record.response).ids);
     }
     if (method.in_training == Knowledge::summary) {
@@ -232,21 +239,25 @@ TrainingWork typical_sequence(const std::vector<PlannedArm>& arms) {
         }
     }
     const int64_t length = std::max<int64_t>(2, std::llround(squares / tokens));
-    return {length, length * length, std::clamp<int64_t>(std::llround(labelled / tokens * static_cast<double>(length)), 1, length - 1)};
+    return {
+        length, length * length,
+        std::clamp<int64_t>(std::llround(labelled / tokens * static_cast<double>(length)), 1, length - 1)};
 }
 
-Machine planned_machine(Kernels& kernels, const PlannedModel& model, const std::vector<PlannedArm>& arms, const ReproduceConfig& config,
-                        const PlanOptions& options) {
+Machine planned_machine(Kernels& kernels, const PlannedModel& model, const std::vector<PlannedArm>& arms,
+                        const ReproduceConfig& config, const PlanOptions& options) {
     if (options.machine_flops > 0) {
-        std::printf("\nTime: at %.4g GFLOP/s that training sustains, as given: a peak times the utilisation that is assumed. Nothing was "
-                    "measured.\n", options.machine_flops / 1e9);
+        std::printf("\nTime: at %.4g GFLOP/s that training sustains, as given: a peak times the utilisation "
+                    "that is assumed. Nothing was measured.\n",
+                    options.machine_flops / 1e9);
         return {options.machine_flops, options.machine_bandwidth};
     }
     const TrainingWork sequence = typical_sequence(arms);
     Machine machine = measure_machine(kernels, model.config, config.arm.lora, sequence, options.threads);
     machine.bandwidth = options.machine_bandwidth > 0 ? options.machine_bandwidth : machine.bandwidth;
-    std::printf("\nTime: at %.4g GFLOP/s, which layers of these widths sustain here in training on sequences of %lld tokens (%s), and "
-                "%.4g GB/s of memory.\n", machine.flops / 1e9, static_cast<long long>(sequence.tokens), kernels.name().c_str(),
+    std::printf("\nTime: at %.4g GFLOP/s, which layers of these widths sustain here in training on sequences "
+                "of %lld tokens (%s), and %.4g GB/s of memory.\n",
+                machine.flops / 1e9, static_cast<long long>(sequence.tokens), kernels.name().c_str(),
                 machine.bandwidth / 1e9);
     return machine;
 }
@@ -257,25 +268,30 @@ double training_flops_of(const PlannedArm& planned, const StageWork& work, const
 }
 
 void print_training(const std::vector<PlannedArm>& arms, const ModelConfig& sizes, const Machine& machine) {
-    std::printf("\nTraining; tokens of prompt and target: mean and most; cut: rows whose knowledge was shortened further\n"
-                "%-16s %5s %6s %5s %5s %11s %10s %8s %9s %9s %8s\n", "arm", "stage", "rows", "left", "cut", "prompt", "target",
-                "updates", "Mtokens", "PFLOPs", "hours");
+    std::printf("\nTraining; tokens of prompts and of what a row asks first: mean and most; cut: rows whose "
+                "knowledge was "
+                "shortened further\n"
+                "%-16s %5s %6s %5s %5s %11s %10s %8s %9s %9s %8s\n",
+                "arm", "stage", "rows", "left", "cut", "prompt", "target", "updates", "Mtokens", "PFLOPs",
+                "hours");
     for (const PlannedArm& planned : arms) {
         double tokens = 0, flops = 0;
         for (const StageWork& work : planned.stages) {
             const double of_stage = training_flops_of(planned, work, sizes);
             tokens += work.tokens();
             flops += of_stage;
-            std::printf("%-16s %5lld %6lld %5lld %5lld %6.0f %4lld %5.0f %4lld %8lld %9.2f %9.4g %8.3g\n", planned.arm.name.c_str(),
-                        static_cast<long long>(work.stage.index), static_cast<long long>(work.target.count), // one of each row
-                        static_cast<long long>(work.rows.left_out), static_cast<long long>(work.rows.knowledge_cut),
-                        work.prompt.mean(), static_cast<long long>(work.prompt.largest), work.target.mean(),
-                        static_cast<long long>(work.target.largest), static_cast<long long>(work.updates), work.tokens() / 1e6,
-                        of_stage / 1e15, of_stage / machine.flops / 3600);
+            std::printf("%-16s %5lld %6lld %5lld %5lld %6.0f %4lld %5.0f %4lld %8lld %9.2f %9.4g %8.4g\n",
+                        planned.arm.name.c_str(), static_cast<long long>(work.stage.index),
+                        static_cast<long long>(work.target.count), // one of each row
+                        static_cast<long long>(work.rows.left_out),
+                        static_cast<long long>(work.rows.knowledge_cut), work.prompt.mean(),
+                        static_cast<long long>(work.prompt.largest), work.target.mean(),
+                        static_cast<long long>(work.target.largest), static_cast<long long>(work.updates),
+                        work.tokens() / 1e6, of_stage / 1e15, of_stage / machine.flops / 3600);
         }
         if (planned.stages.size() > 1) {
-            std::printf("%-16s %5s %53s %9.2f %9.4g %8.3g\n", planned.arm.name.c_str(), "all", "", tokens / 1e6, flops / 1e15,
-                        flops / machine.flops / 3600);
+            std::printf("%-16s %5s %53s %9.2f %9.4g %8.4g\n", planned.arm.name.c_str(), "all", "",
+                        tokens / 1e6, flops / 1e15, flops / machine.flops / 3600);
         }
     }
 }
@@ -287,30 +303,38 @@ int64_t capacity_of(const EvalWork& answers, const ReproduceConfig& config, cons
 // Sequences that are answered at a time, of the largest split.
 int64_t slots_of(const ReproduceConfig& config, const ModelConfig& sizes, const PlannedArm& planned) {
     const EvalConfig evaluation;
-    const int64_t position = 2 * sizes.layers * row_bytes(evaluation.cache_type, sizes.kv_heads * sizes.head_size);
-    const int64_t fit = evaluation.cache_bytes / (position * std::max<int64_t>(1, capacity_of(planned.answers, config, sizes)));
+    const int64_t position =
+        2 * sizes.layers * row_bytes(evaluation.cache_type, sizes.kv_heads * sizes.head_size);
+    const int64_t fit = evaluation.cache_bytes /
+                        (position * std::max<int64_t>(1, capacity_of(planned.answers, config, sizes)));
     return std::max<int64_t>(1, std::min({fit, evaluation.batch_size, planned.largest_split}));
 }
 
-double answer_seconds(const EvalWork& answers, int64_t slots, const PlannedModel& model, const Machine& machine) {
-    const double steps = static_cast<double>(answers.answer.sum - answers.answer.count) / static_cast<double>(slots);
+double answer_seconds(const EvalWork& answers, int64_t slots, const PlannedModel& model,
+                      const Machine& machine) {
+    const double steps =
+        static_cast<double>(answers.answer.sum - answers.answer.count) / static_cast<double>(slots);
     const double reading = machine.bandwidth > 0 ? steps * model.weights / machine.bandwidth : 0.0;
-    return (answers.flops - answers.decode_flops) / machine.flops + std::max(answers.decode_flops / machine.flops, reading);
+    return (answers.flops - answers.decode_flops) / machine.flops +
+           std::max(answers.decode_flops / machine.flops, reading);
 }
 
-void print_evaluation(const std::vector<PlannedArm>& arms, const ReproduceConfig& config, const PlannedModel& model,
-                      const Machine& machine) {
-    std::printf("\nEvaluation, all test splits; each prompt as if alone; an answer has as many tokens as a target on average%s\n"
-                "%-16s %9s %11s %10s %9s %9s %8s\n",
-                machine.bandwidth > 0 ? "" : "; the time is at least so long: the bandwidth of memory is not counted", "arm", "prompts",
-                "tokens", "new tokens", "at a time", "PFLOPs", "hours");
+void print_evaluation(const std::vector<PlannedArm>& arms, const ReproduceConfig& config,
+                      const PlannedModel& model, const Machine& machine) {
+    std::printf(
+        "\nEvaluation, all test splits; each prompt as if alone; an answer has as many tokens as a target on "
+        "average%s\n"
+        "%-16s %9s %11s %10s %9s %9s %8s\n",
+        machine.bandwidth > 0 ? "" : "; the time is at least so long: the bandwidth of memory is not counted",
+        "arm", "prompts", "tokens", "new tokens", "at a time", "PFLOPs", "hours");
     for (const PlannedArm& planned : arms) {
         const EvalWork& answers = planned.answers;
         const int64_t slots = slots_of(config, model.config, planned);
-        std::printf("%-16s %9lld %6.0f %4lld %10.0f %9lld %9.4g %8.3g\n", planned.arm.name.c_str(),
+        std::printf("%-16s %9lld %6.0f %4lld %10.0f %9lld %9.4g %8.4g\n", planned.arm.name.c_str(),
                     static_cast<long long>(answers.prompt.count), answers.prompt.mean(),
                     static_cast<long long>(answers.prompt.largest), answers.answer.mean(),
-                    static_cast<long long>(slots), answers.flops / 1e15, answer_seconds(answers, slots, model, machine) / 3600);
+                    static_cast<long long>(slots), answers.flops / 1e15,
+                    answer_seconds(answers, slots, model, machine) / 3600);
     }
 }
 
@@ -331,10 +355,13 @@ void print_parts(const std::vector<MemoryPart>& parts) {
     }
 }
 
-std::vector<MemoryPart> memory_of_training(const PlannedArm& planned, const PlannedModel& model, PassSize pass, bool recompute) {
+std::vector<MemoryPart> memory_of_training(const PlannedArm& planned, const PlannedModel& model,
+                                           PassSize pass, bool recompute) {
     std::vector<MemoryPart> parts = training_memory(model.config, planned.arm.lora, pass, recompute);
-    parts.insert(parts.begin(),
-                 {{"program", kProgramBytes}, {"weights, " + std::string(weight_format(model.type).name), model.weights}});
+    parts.insert(parts.begin(), {{"program", kProgramBytes},
+                                 {"weights, " + std::string(weight_format(model.type).name), model.weights}});
+    const int64_t adapter = adapter_parameters(model.config, planned.arm.lora);
+    parts.push_back({"state while it is saved", kSavedCopies * static_cast<double>(adapter) * sizeof(real)});
     return parts;
 }
 
@@ -343,7 +370,8 @@ const PlannedArm* largest_arm(const std::vector<PlannedArm>& arms, const Planned
     const PlannedArm* largest = nullptr;
     double most = 0;
     for (const PlannedArm& planned : arms) {
-        const double bytes = total_bytes(memory_of_training(planned, model, largest_pass(planned), planned.arm.train.recompute));
+        const double bytes = total_bytes(
+            memory_of_training(planned, model, largest_pass(planned), planned.arm.train.recompute));
         if (planned.trained && bytes > most) {
             largest = &planned;
             most = bytes;
@@ -352,7 +380,8 @@ const PlannedArm* largest_arm(const std::vector<PlannedArm>& arms, const Planned
     return largest;
 }
 
-void print_memory(const Kernels& kernels, const std::vector<PlannedArm>& arms, const ReproduceConfig& config, const PlannedModel& model) {
+void print_memory(const Kernels& kernels, const std::vector<PlannedArm>& arms, const ReproduceConfig& config,
+                  const PlannedModel& model) {
     const PlannedArm* arm = largest_arm(arms, model);
     if (arm == nullptr) {
         return;
@@ -360,8 +389,9 @@ void print_memory(const Kernels& kernels, const std::vector<PlannedArm>& arms, c
     const bool recompute = arm->arm.train.recompute;
     const PassSize pass = largest_pass(*arm);
     const std::vector<MemoryPart> parts = memory_of_training(*arm, model, pass, recompute);
-    std::printf("\nMemory of training, where it is most: %s, %lld rows in a pass, %lld of them scored\n", arm->arm.name.c_str(),
-                static_cast<long long>(pass.rows), static_cast<long long>(pass.scored));
+    std::printf("\nMemory of training, where it is most: %s, %lld rows in a pass, %lld of them scored\n",
+                arm->arm.name.c_str(), static_cast<long long>(pass.rows),
+                static_cast<long long>(pass.scored));
     print_parts(parts);
     print_parts({{"training", total_bytes(parts)},
                  {recompute ? "without --recompute" : "with --recompute",
@@ -371,19 +401,21 @@ void print_memory(const Kernels& kernels, const std::vector<PlannedArm>& arms, c
     const int64_t slots = slots_of(config, model.config, *arm);
     // A cell evaluates in the process that trained: its other passes share the buffers of training and may have more rows.
     const int64_t prompts = static_cast<int64_t>(arm->answers.prompt.mean() * static_cast<double>(slots));
-    const PassSize of_cell = {std::max({pass.rows, std::min(kOtherRows, prompts), std::min(kOtherRows, arm->meter_tokens),
-                                        std::min(kOtherRows, arm->ranked_tokens)}),
-                              std::max(pass.scored, std::min(kOtherRows, arm->ranked_tokens))};
+    const PassSize of_cell = {
+        std::max({pass.rows, std::min(kOtherRows, prompts), std::min(kOtherRows, arm->meter_tokens),
+                  std::min(kOtherRows, arm->ranked_tokens)}),
+        std::max(pass.scored, std::min(kOtherRows, arm->ranked_tokens))};
     double ids = 0;
     for (const StageWork& work : arm->stages) {
         ids += static_cast<double>(work.once.tokens * static_cast<int64_t>(sizeof(int32_t)));
     }
-    std::vector<MemoryPart> more = generation_memory(kernels, model.config, model.type, slots, capacity, EvalConfig().cache_type);
+    std::vector<MemoryPart> more =
+        generation_memory(kernels, model.config, model.type, slots, capacity, EvalConfig().cache_type);
     more.push_back({"token ids of all rows", ids});
     more.push_back({format("buffers of %lld rows instead", static_cast<long long>(of_cell.rows)),
                     total_bytes(memory_of_training(*arm, model, of_cell, recompute)) - total_bytes(parts)});
-    std::printf("Evaluation in the same process adds, %lld sequences of up to %lld tokens at a time\n", static_cast<long long>(slots),
-                static_cast<long long>(capacity));
+    std::printf("Evaluation in the same process adds, %lld sequences of up to %lld tokens at a time\n",
+                static_cast<long long>(slots), static_cast<long long>(capacity));
     print_parts(more);
     print_parts({{"training and evaluation", total_bytes(parts) + total_bytes(more)}});
 }
@@ -413,7 +445,8 @@ void print_prompts(const std::vector<PlannedArm>& arms, bool whole) {
             continue;
         }
         for (const Example& example : planned.examples) {
-            std::printf("\n---- %s, %s: prompt\n%s\n---- target\n%s\n", planned.arm.name.c_str(), example.title.c_str(),
+            std::printf("\n---- %s, %s: prompt\n%s\n---- target\n%s\n", planned.arm.name.c_str(),
+                        example.title.c_str(),
                         (whole ? example.prompt : shortened(example.prompt, kShownCharacters)).c_str(),
                         (whole ? example.target : shortened(example.target, kShownCharacters)).c_str());
         }
@@ -430,7 +463,8 @@ void print_plan(Kernels& kernels, const ReproduceConfig& config, const PlanOptio
     print_schedule(config, splits);
     const std::optional<PlannedModel> model = planned_model(config, options);
     if (!model.has_value()) {
-        std::printf("\nThere is no base model in %s, and no --shape says its sizes: tokens, memory and time are not estimated.\n",
+        std::printf("\nThere is no base model in %s, and no --shape says its sizes: tokens, memory and time "
+                    "are not estimated.\n",
                     config.base_folder.c_str());
         return;
     }
@@ -438,8 +472,10 @@ void print_plan(Kernels& kernels, const ReproduceConfig& config, const PlanOptio
                 static_cast<long long>(parameters_of(model->config)),
                 static_cast<long long>(adapter_parameters(model->config, config.arm.lora)));
     const Bpe bpe = planned_tokenizer(config, options);
-    std::printf("Knowledge is shortened from its end, to the number of words that the compressor would leave: ranking needs the model.\n");
-    const Retriever retriever(config.corpus.empty() ? knowledge_corpus(world, splits.at("train")) : read_corpus(config.corpus));
+    std::printf("Knowledge is shortened from its end, to the number of words that the compressor would "
+                "leave: ranking needs the model.\n");
+    const Retriever retriever(config.corpus.empty() ? knowledge_corpus(world, splits.at("train"))
+                                                    : read_corpus(config.corpus));
     for (auto& [name, records] : splits) {
         retrieve(records, retriever);
     }

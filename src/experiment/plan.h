@@ -16,13 +16,14 @@
 namespace skintern {
 
 struct PlanOptions {
-    std::string data_folder;      // the project's data/
-    std::string shape;            // data/models/<shape>.json, where the base model is not there
-    std::string tokenizer;        // counts tokens; empty: the base model's, or else the project's own
-    double machine_flops = 0;     // FLOP/s that training sustains; 0: measured here
-    double machine_bandwidth = 0; // bytes/s of memory; 0: measured here, or with machine_flops left out of account
+    std::string data_folder;  // the project's data/
+    std::string shape;        // data/models/<shape>.json, where the base model is not there
+    std::string tokenizer;    // counts tokens; empty: the base model's, or else the project's own
+    double machine_flops = 0; // FLOP/s that training sustains; 0: measured here
+    double machine_bandwidth =
+        0; // bytes/s of memory; 0: measured here, or with machine_flops left out of account
     int threads = 0;
-    bool show_prompts = false;    // whole
+    bool show_prompts = false; // whole
 };
 
 // On stdout.

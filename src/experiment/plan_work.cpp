@@ -49,7 +49,8 @@ void Spread::add(int64_t n) {
     count++;
 }
 
-StageWork work_of_stage(const Stage& stage, StageRows rows, int64_t updates, const TrainConfig& train, uint64_t seed) {
+StageWork work_of_stage(const Stage& stage, StageRows rows, int64_t updates, const TrainConfig& train,
+                        uint64_t seed) {
     StageWork work;
     work.stage = stage;
     work.updates = updates;

@@ -22,18 +22,19 @@ struct Spread {
 
 struct StageWork {
     Stage stage;
-    StageRows rows;          // and what did not fit
-    Spread prompt;           // tokens of a sample
-    Spread target, second;   // likewise, of what a row asks first, and of its second question
-    TrainingWork once;       // all rows, seen once
+    StageRows rows;        // and what did not fit
+    Spread prompt;         // tokens of a sample
+    Spread target, second; // likewise, of what a row asks first, and of its second question
+    TrainingWork once;     // all rows, seen once
     int64_t updates = 0;
-    double passes = 0;       // how often a row is seen
-    PassSize largest;        // of the micro-batches
+    double passes = 0; // how often a row is seen
+    PassSize largest;  // of the micro-batches
     double tokens() const { return passes * static_cast<double>(once.tokens); }
 };
 
 // The work of `updates` updates on these rows, in the order of `seed`.
-StageWork work_of_stage(const Stage& stage, StageRows rows, int64_t updates, const TrainConfig& train, uint64_t seed);
+StageWork work_of_stage(const Stage& stage, StageRows rows, int64_t updates, const TrainConfig& train,
+                        uint64_t seed);
 
 // All stages of an arm that is trained. `train`: the run's training rows, with what was retrieved for them.
 std::vector<StageWork> work_of_arm(const ArmConfig& arm, const std::vector<Record>& train, const Bpe& bpe,

@@ -14,6 +14,7 @@
 #include "method/batch.h"
 #include "model/adamw.h"
 #include "model/checkpoint.h"
+#include "model/footprint.h"
 #include "model/generate.h"
 #include "observed.h"
 #include "pretraining/base_model.h"
@@ -138,6 +139,11 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
         step();
         step();
         profile.print(config.options);
+        const double weights = model->stored().empty() ? weight_bytes(model->config(), WeightType::f32) : weight_bytes(model->stored());
+        const PassSize pass = {batch.tokens(), static_cast<int64_t>(batch.rows.size())};
+        const double bytes = kProgramBytes + weights +
+                             total_bytes(training_memory(model->config(), model->lora(), pass, config.recompute));
+        std::printf("memory by formula: %.2f GiB\n", bytes / (1024.0 * 1024.0 * 1024.0));
     }
 }
 

@@ -17,18 +17,21 @@ namespace {
 
 constexpr int64_t kFewestLayers = 2; // the first has no gradient of its input
 constexpr int64_t kVocab = 2048;
-constexpr int64_t kRows = 2048;    // beyond the caches, as in training
+constexpr int64_t kRows = 2048; // beyond the caches, as in training
 constexpr int64_t kFewestRows = 256;
-constexpr double kWork = 1.5e11;   // FLOPs of a step, about: of wide models two layers on few rows are more
+constexpr double kWork = 1.5e11; // FLOPs of a step, about: of wide models two layers on few rows are more
 constexpr int kSteps = 3;
 
-double step_flops(const ModelConfig& config, const LoraConfig& lora, const TrainingWork& sequence, int64_t sequences) {
-    return static_cast<double>(sequences) * static_cast<double>(training_flops(config, lora, sequence).total());
+double step_flops(const ModelConfig& config, const LoraConfig& lora, const TrainingWork& sequence,
+                  int64_t sequences) {
+    return static_cast<double>(sequences) *
+           static_cast<double>(training_flops(config, lora, sequence).total());
 }
 
 } // namespace
 
-Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraConfig& lora, const TrainingWork& sequence, int threads) {
+Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraConfig& lora,
+                        const TrainingWork& sequence, int threads) {
     ModelConfig part = config;
     part.vocab = std::min(config.vocab, kVocab);
     part.bos = part.eos = -1; // may lie beyond it
@@ -36,9 +39,11 @@ Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraC
     // As many layers as the work allows, then as many rows.
     part.layers = 1;
     const double layer = step_flops(part, lora, sequence, sequences_of(kRows));
-    part.layers = std::clamp<int64_t>(static_cast<int64_t>(kWork / layer), std::min(kFewestLayers, config.layers), config.layers);
+    part.layers = std::clamp<int64_t>(static_cast<int64_t>(kWork / layer),
+                                      std::min(kFewestLayers, config.layers), config.layers);
     const double row = step_flops(part, lora, sequence, 1) / static_cast<double>(sequence.tokens);
-    const int64_t sequences = sequences_of(std::clamp<int64_t>(static_cast<int64_t>(kWork / row), kFewestRows, kRows));
+    const int64_t sequences =
+        sequences_of(std::clamp<int64_t>(static_cast<int64_t>(kWork / row), kFewestRows, kRows));
 
     Transformer model(kernels, part, Train::adapter, lora);
     Rng rng(1);
@@ -58,7 +63,8 @@ Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraC
         model.forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
         adamw.update(1e-4);
     };
-    return {step_flops(part, lora, sequence, sequences) / time_runs(step, kSteps).front(), measure_bandwidth(threads)};
+    return {step_flops(part, lora, sequence, sequences) / time_runs(step, kSteps).front(),
+            measure_bandwidth(threads)};
 }
 
 } // namespace skintern

@@ -18,6 +18,7 @@ struct Machine {
 //
 // One matrix product is no measure: of what it reaches a step keeps, on two cores, from a half to nine tenths in F32 and from
 // a quarter to two thirds in BF16, by the widths of the model and the lengths of rows.
-Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraConfig& lora, const TrainingWork& sequence, int threads);
+Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraConfig& lora,
+                        const TrainingWork& sequence, int threads);
 
 } // namespace skintern

@@ -13,15 +13,17 @@ namespace {
 
 constexpr double kReal = sizeof(real);
 
-double as_bytes(int64_t reals) { return kReal * static_cast<double>(reals); }
+double as_bytes(int64_t reals) {
+    return kReal * static_cast<double>(reals);
+}
 
 struct Widths {
     int64_t C, QC, KC, F, R, norm_rows; // norm_rows: NH + NKV where q and k are normed
 };
 
 Widths widths_of(const ModelConfig& c, const LoraConfig& lora) {
-    return {c.channels, c.heads * c.head_size, c.kv_heads * c.head_size, c.ffn, lora.largest_rank(),
-            c.qk_norm ? c.heads + c.kv_heads : 0};
+    return {c.channels, c.heads * c.head_size, c.kv_heads * c.head_size,
+            c.ffn,      lora.largest_rank(),   c.qk_norm ? c.heads + c.kv_heads : 0};
 }
 
 // Numbers a row that one layer keeps.
@@ -47,7 +49,8 @@ int64_t matrix_numbers(const ModelConfig& c) {
 
 int64_t vector_numbers(const ModelConfig& c) {
     const int64_t QC = c.heads * c.head_size, KC = c.kv_heads * c.head_size;
-    const int64_t biases = (c.qkv_bias ? QC + 2 * KC : 0) + (c.o_bias ? c.channels : 0) + (c.mlp_bias ? 2 * c.ffn + c.channels : 0);
+    const int64_t biases = (c.qkv_bias ? QC + 2 * KC : 0) + (c.o_bias ? c.channels : 0) +
+                           (c.mlp_bias ? 2 * c.ffn + c.channels : 0);
     return c.channels + c.layers * (2 * c.channels + (c.qk_norm ? 2 * c.head_size : 0) + biases);
 }
 
@@ -72,7 +75,9 @@ double total_bytes(const std::vector<MemoryPart>& parts) {
     return sum;
 }
 
-int64_t parameters_of(const ModelConfig& config) { return matrix_numbers(config) + vector_numbers(config); }
+int64_t parameters_of(const ModelConfig& config) {
+    return matrix_numbers(config) + vector_numbers(config);
+}
 
 int64_t adapter_parameters(const ModelConfig& config, const LoraConfig& lora) {
     int64_t sum = 0;
@@ -87,11 +92,21 @@ int64_t adapter_parameters(const ModelConfig& config, const LoraConfig& lora) {
 
 double weight_bytes(const ModelConfig& config, WeightType type) {
     const WeightFormat& format = weight_format(type);
-    return static_cast<double>(matrix_numbers(config)) * static_cast<double>(format.bytes) / static_cast<double>(format.elements) +
+    return static_cast<double>(matrix_numbers(config)) * static_cast<double>(format.bytes) /
+               static_cast<double>(format.elements) +
            as_bytes(vector_numbers(config));
 }
 
-std::vector<MemoryPart> training_memory(const ModelConfig& config, const LoraConfig& lora, PassSize pass, bool recompute) {
+double weight_bytes(const std::vector<StoredTensor>& tensors) {
+    double sum = 0;
+    for (const StoredTensor& tensor : tensors) {
+        sum += tensor.shape.size() == 2 ? static_cast<double>(tensor.bytes) : as_bytes(tensor.shape[0]);
+    }
+    return sum;
+}
+
+std::vector<MemoryPart> training_memory(const ModelConfig& config, const LoraConfig& lora, PassSize pass,
+                                        bool recompute) {
     const int64_t N = pass.rows, M = pass.scored, C = config.channels, L = config.layers;
     const int64_t adapter = adapter_parameters(config, lora);
     return {{"adapter", as_bytes(adapter)},
@@ -105,8 +120,8 @@ std::vector<MemoryPart> training_memory(const ModelConfig& config, const LoraCon
             {"logits", as_bytes(std::min(M, kLossChunk) * config.vocab)}};
 }
 
-std::vector<MemoryPart> generation_memory(const Kernels& kernels, const ModelConfig& config, WeightType type, int64_t slots,
-                                          int64_t capacity, WeightType cache_type) {
+std::vector<MemoryPart> generation_memory(const Kernels& kernels, const ModelConfig& config, WeightType type,
+                                          int64_t slots, int64_t capacity, WeightType cache_type) {
     const int64_t position = 2 * config.layers * row_bytes(cache_type, config.kv_heads * config.head_size);
     return {{"keys and values", static_cast<double>(slots * capacity * position)},
             {"weights packed for many rows", packed_weights(kernels, config, type, Rows::many)},

@@ -16,8 +16,8 @@
 // Generation in the same process uses these buffers, and has 2 L slots capacity KC of keys and values, and the frozen weights
 // packed anew for many rows and for few, each where it takes at most 4 GiB.
 //
-// Not counted: the tables of positions, the kernels' scratch (some megabytes), what a state takes while it is saved (six
-// times the adapter). What transformer_setup.cpp allocates decides; tests/test_plan.cpp compares.
+// Not counted: the table of positions, the kernels' scratch (some megabytes). What transformer_setup.cpp allocates decides:
+// tests/test_plan.cpp compares, and `skintern bench train` prints both.
 #pragma once
 
 #include <string>
@@ -25,6 +25,7 @@
 
 #include "formats/config.h"
 #include "formats/lora_config.h"
+#include "formats/tensor_file.h"
 #include "kernels.h"
 
 namespace skintern {
@@ -45,14 +46,19 @@ struct PassSize {
 int64_t parameters_of(const ModelConfig& config);
 int64_t adapter_parameters(const ModelConfig& config, const LoraConfig& lora);
 
-// Weights as a file of matrices of `type` has them.
+// Of program and libraries before there is a model, measured.
+inline constexpr double kProgramBytes = 12e6;
+
+// Weights as a file of matrices of `type` has them, and those of a file.
 double weight_bytes(const ModelConfig& config, WeightType type);
+double weight_bytes(const std::vector<StoredTensor>& tensors);
 
 // What training takes beside the weights.
-std::vector<MemoryPart> training_memory(const ModelConfig& config, const LoraConfig& lora, PassSize pass, bool recompute);
+std::vector<MemoryPart> training_memory(const ModelConfig& config, const LoraConfig& lora, PassSize pass,
+                                        bool recompute);
 
 // The cache of `slots` sequences of up to `capacity` tokens, and the packed weights.
-std::vector<MemoryPart> generation_memory(const Kernels& kernels, const ModelConfig& config, WeightType type, int64_t slots,
-                                          int64_t capacity, WeightType cache_type);
+std::vector<MemoryPart> generation_memory(const Kernels& kernels, const ModelConfig& config, WeightType type,
+                                          int64_t slots, int64_t capacity, WeightType cache_type);
 
 } // namespace skintern
