@@ -98,6 +98,8 @@ printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"no
         "$work/search/seed-1/skintern"
     printf '[arm.skintern]\n[arm.base]\n'
 } > "$work/search.toml"
+expect 0 "tokens: in truth as many updates as cost what skintern does" "the dry run says whose updates it does not know" \
+    "$skintern" --dry-run --config "$work/search.toml"
 expect 0 "tokens" "an experiment searches a rate, matches costs and asks published questions" \
     "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"

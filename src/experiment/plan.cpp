@@ -125,6 +125,15 @@ void print_schedule(const ReproduceConfig& config, const Splits& splits) {
             }
         }
     }
+    for (const ArmConfig& arm : arms_of(config)) {
+        if (!arm.match_tokens.empty() || !arm.match_flops.empty()) {
+            std::printf("%s: in truth as many updates as cost what %s%s does\n", arm.name.c_str(), arm.match_tokens.c_str(),
+                        arm.match_flops.c_str());
+        }
+        if (!arm.model.empty()) {
+            std::printf("%s: costs are told for the model of the run, not for %s\n", arm.name.c_str(), arm.model.c_str());
+        }
+    }
 }
 
 // ---- training and evaluation of the arms -----------------------------------------------------------------------------------
