@@ -95,6 +95,7 @@ std::vector<ArmConfig> read_arms(const std::string& path, const ArmConfig& commo
         } catch (const CLI::ParseError& e) {
             CHECK(false, "%s: arm %s: %s", path.c_str(), arm.name.c_str(), e.what());
         }
+        arm.own_rate = app.count("--lr") > 0;
         CHECK(!arm.name.empty() && arm.name[0] != '.' && arm.name.find('/') == std::string::npos,
               "%s: \"%s\" cannot be the name of an arm, which names a folder", path.c_str(), arm.name.c_str());
         method_by_name(arm.method);

@@ -93,7 +93,7 @@ expect 1 "other settings" "nor is it overwritten" "$skintern" reproduce --config
 printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"not True is","target":"False"}]}' > "$work/published.json"
 {
     printf 'tasks = ["world_facts"]\ntrain = 10\ntest = 2\nvalidation = 3\nepochs = 2\nbatch-size = 4\nmax-new-tokens = 40\nstages = 2\n'
-    printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.003\n' "$work/published.json"
+    printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.005\n' "$work/published.json"
     printf '[arm.tokens]\nmethod = "std-cot"\nmatch-tokens = "skintern"\n[arm.flops]\nmethod = "std-cot"\nmatch-flops = "%s"\n' \
         "$work/search/seed-1/skintern"
     printf '[arm.skintern]\n[arm.base]\n'
@@ -103,7 +103,7 @@ expect 0 "tokens: in truth as many updates as cost what skintern does" "the dry 
 expect 0 "tokens" "an experiment searches a rate, matches costs and asks published questions" \
     "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"
-expect 0 '"lr": 0.003' "an arm with a rate of its own keeps it" cat "$work/search/seed-1/own/cell.json"
+expect 0 '"lr": 0.005' "an arm with a rate of its own keeps it, though it be the common one" cat "$work/search/seed-1/own/cell.json"
 expect 0 '"chosen": 0.0' "the search chooses a rate" cat "$work/search/search.json"
 "$skintern" report "$work/search" "$work/arms" --markdown "$work/page.md" 2> "$work/err"
 expect 0 "## arms" "the report of two runs is one page" cat "$work/page.md"

@@ -21,6 +21,7 @@ struct ArmConfig {
     LoraConfig lora;
     CurriculumConfig curriculum;
     TrainConfig train;
+    bool own_rate = false;       // a search (search.h) leaves its learning rate alone
     double epochs = 12;          // passes over the training rows, all stages together
     double train_share = 1;      // of each family's training rows, from the beginning
     int64_t cutoff_len = 2048;

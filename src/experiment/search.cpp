@@ -111,7 +111,7 @@ void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<
     const Json json = {{"rule", kRule}, {"rates", config.rates}, {"methods", methods}};
     write_file(config.out + "/search.json", json.dump(2) + "\n");
     for (ArmConfig& arm : arms) {
-        if (rate_of.contains(arm.method) && arm.train.adamw.lr == config.arm.train.adamw.lr) {
+        if (rate_of.contains(arm.method) && !arm.own_rate) {
             arm.train.adamw.lr = rate_of.at(arm.method);
         }
     }
