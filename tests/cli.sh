@@ -172,15 +172,17 @@ expect 1 "holds thesis.txt and no run.json" "a folder with something else in it 
 expect 0 "agree with the reference" "this machine's kernels agree with the reference" "$skintern" check
 expect 0 "67%" "the dry run prints the schedule" "$skintern" --dry-run
 expect 0 "training and evaluation" "and tells tokens, memory and time" "$skintern" --dry-run --machine-flops 1e12
-expect 0 "sustain here" "at a rate that it measures" "$skintern" --dry-run --base nowhere --shape qwen2-0.5b --tasks navigate --train 10
+expect 0 "sustain here" "at a rate that it measures" "$skintern" --dry-run --tasks navigate --train 10
 expect 0 "not estimated" "a model that is not there leaves the schedule" "$skintern" --dry-run --base nowhere
 expect 1 "data/models/x.json" "a shape that is not there is named" "$skintern" --dry-run --base nowhere --shape x
 expect 0 "without --recompute" "--recompute is planned" "$skintern" --dry-run --recompute --machine-flops 1e12
 for paper in data/experiments/paper-*.toml; do
     expect 0 "skintern           all" "the dry run of $paper needs no model" \
         "$skintern" reproduce --config "$paper" --dry-run --train 10 --test 1 --machine-flops 1e12
-    expect 0 "skintern" "and its settings train a small one" \
-        "$skintern" reproduce --config "$paper" --base data/base --out "$work/$(basename "$paper")" --dtype f32 \
+done
+for model in qwen2-0.5b llama-3-8b; do # without and with recompute
+    expect 0 "skintern" "the settings for $model train a small one" \
+        "$skintern" reproduce --config "data/experiments/paper-$model.toml" --base data/base --out "$work/paper-$model" \
         --tasks navigate,web_of_lies,logical_deduction --train 8 --test 1 --validation 1 --epochs 1 --batch-size 8 --max-new-tokens 4
 done
 expect 0 "flops" "flops of a question" "$skintern" flops --model data/base --prompt-tokens 100 --new-tokens 20

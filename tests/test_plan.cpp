@@ -8,6 +8,7 @@
 
 #include "experiment/plan_work.h"
 #include "kernels.h"
+#include "measure/measure_step.h"
 #include "model/adamw.h"
 #include "model/footprint.h"
 #include "model/generate.h"
@@ -257,6 +258,20 @@ TEST_CASE("the tokens that are planned for an arm are those that its training dr
         REQUIRE(last.tokens() == Approx(tokens * 4 / static_cast<double>(stages.size())));
         REQUIRE(drawn == 4.0 * static_cast<double>(records.size()));
     }
+}
+
+TEST_CASE(
+    "a machine is measured on the widths of a model whose special tokens lie beyond the small vocabulary",
+    "[plan]") {
+    const auto kernels = make_kernels({});
+    ModelConfig config = medium_model(false);
+    config.vocab = 5000;
+    config.bos = config.eos = 4999;
+    LoraConfig lora;
+    lora.r = 4;
+    const Machine machine = measure_machine(*kernels, config, lora, {40, 40 * 40, 10}, 0);
+    REQUIRE(machine.flops > 1e6);
+    REQUIRE(machine.bandwidth > 1e6);
 }
 
 TEST_CASE("answers cost what their questions cost alone", "[plan]") {

@@ -15,11 +15,9 @@ namespace skintern {
 
 namespace {
 
-constexpr int64_t kFewestLayers = 2; // the first has no gradient of its input
 constexpr int64_t kVocab = 2048;
-constexpr int64_t kRows = 2048; // beyond the caches, as in training
-constexpr int64_t kFewestRows = 256;
-constexpr double kWork = 1.5e11; // FLOPs of a step, about: of wide models two layers on few rows are more
+constexpr int64_t kRows = 1024;  // of few, packing a wide weight would take much of the time of its product
+constexpr double kWork = 1.5e11; // FLOPs of a step, about; one layer of a wide model is more
 constexpr int kSteps = 3;
 
 double step_flops(const ModelConfig& config, const LoraConfig& lora, const TrainingWork& sequence,
@@ -35,15 +33,10 @@ Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraC
     ModelConfig part = config;
     part.vocab = std::min(config.vocab, kVocab);
     part.bos = part.eos = -1; // may lie beyond it
-    const auto sequences_of = [&](int64_t rows) { return std::max<int64_t>(1, rows / sequence.tokens); };
-    // As many layers as the work allows, then as many rows.
+    const int64_t sequences = std::max<int64_t>(1, kRows / sequence.tokens);
     part.layers = 1;
-    const double layer = step_flops(part, lora, sequence, sequences_of(kRows));
-    part.layers = std::clamp<int64_t>(static_cast<int64_t>(kWork / layer),
-                                      std::min(kFewestLayers, config.layers), config.layers);
-    const double row = step_flops(part, lora, sequence, 1) / static_cast<double>(sequence.tokens);
-    const int64_t sequences =
-        sequences_of(std::clamp<int64_t>(static_cast<int64_t>(kWork / row), kFewestRows, kRows));
+    const double layer = step_flops(part, lora, sequence, sequences);
+    part.layers = std::clamp<int64_t>(static_cast<int64_t>(kWork / layer), 1, config.layers);
 
     Transformer model(kernels, part, Train::adapter, lora);
     Rng rng(1);

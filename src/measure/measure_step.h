@@ -14,10 +14,9 @@ struct Machine {
 };
 
 // `sequence`: a typical one; attention may be slower than products, so that its length counts. Zeros in F32 stand for the
-// frozen weights, with a small vocabulary: seconds, and the memory of two layers at least.
+// frozen weights, with a small vocabulary: seconds, and the memory of one layer at least.
 //
-// One matrix product is no measure: of what it reaches a step keeps, on two cores, from a half to nine tenths in F32 and from
-// a quarter to two thirds in BF16, by the widths of the model and the lengths of rows.
+// One matrix product is no measure: what a step keeps of its rate differs several times with widths, type and lengths.
 Machine measure_machine(Kernels& kernels, const ModelConfig& config, const LoraConfig& lora,
                         const TrainingWork& sequence, int threads);
 
