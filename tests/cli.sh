@@ -139,6 +139,10 @@ expect 1 "other settings" "a cell is not made to match another one afterwards" \
 printf 'tasks = ["world_facts"]\ntrain = 4\ntest = 1\nmax-new-tokens = 8\n[arm.a]\nmethod = "std-cot"\nmatch-flops = "nobody"\n' > "$work/alone.toml"
 expect 1 "no finished cell of this experiment" "an arm that matches nobody is an error" \
     "$skintern" reproduce --config "$work/alone.toml" --out "$work/alone"
+sed 's/"std-cot"/"skintern-own"/; s/nobody/base/; s/train = 4/train = 4\nfresh = 4\nshots = 1/' "$work/alone.toml" > "$work/writes.toml"
+printf '[arm.base]\n' >> "$work/writes.toml"
+expect 1 "is not known before training" "nor does an arm match another whose rows it writes itself" \
+    "$skintern" reproduce --config "$work/writes.toml" --out "$work/writes"
 own="$skintern reproduce --tasks world_facts,world_kinship --train 10 --test 2 --validation 1 --epochs 1 --shots 2 --max-new-tokens 60"
 expect 0 "context-distillation" "a method learns from what its model wrote itself" \
     $own --methods context-distillation,skintern-own --fresh 8 --out "$work/own"

@@ -265,6 +265,8 @@ std::vector<Row> distilled_rows(const std::vector<Record>& own, const std::vecto
 // have the same number of updates.
 int64_t matched_updates(const ModelConfig& config, const std::vector<StageRows>& stages, const ArmConfig& arm,
                         const std::string& matched) {
+    CHECK(method_by_name(arm.method).own == Own::nothing,
+          "%s: what its model writes itself is not known before training, so it cannot match what another arm costs", arm.name.c_str());
     const bool flops = !arm.match_flops.empty();
     const double wanted = logged_sum(matched, flops ? "flops" : "tokens");
     double of_row = 0; // mean over stages and rows
