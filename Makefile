@@ -61,7 +61,18 @@ else
   $(info BF16      not used: AVX-512 BF16 and AMX (they need GCC 11 or Clang 12 on x86))
 endif
 
-$(info CUDA      not used: this version has no CUDA backend)
+# nvcc that compiles for the newest of the architectures is new enough for all of them.
+NVCC ?= $(firstword $(wildcard $(shell command -v nvcc 2>/dev/null) /usr/local/cuda/bin/nvcc) nvcc)
+CUDA_ARCHS ?= 80 90 100
+ifndef CUDA
+CUDA := $(shell echo '__global__ void empty() {}' > /tmp/skintern-probe-$$$$.cu && $(NVCC) -std=c++20 -ccbin $(lastword $(CXX)) \
+	-arch=sm_$(lastword $(CUDA_ARCHS)) -c /tmp/skintern-probe-$$$$.cu -o /dev/null 2>/dev/null && echo 1; rm -f /tmp/skintern-probe-$$$$.cu)
+endif
+ifeq ($(CUDA),1)
+  $(info CUDA      found: --device cuda, for GPUs of compute capability $(CUDA_ARCHS))
+else
+  $(info CUDA      not used: no --device cuda (it needs nvcc of the CUDA Toolkit 12.8 or newer))
+endif
 endif
 
 # ---- objects -----------------------------------------------------------------------------------------------------
@@ -84,11 +95,25 @@ endif
 endif
 ISA_OBJECTS := $(foreach isa,$(ISAS),$(ISA_SOURCES:%=$(BUILD)/kernels/%.$(isa).o))
 
-PLAIN_KERNELS := kernels reference cpu_dispatch team
+PLAIN_KERNELS := kernels reference cpu_dispatch team make_kernels
 ifeq ($(OPENBLAS),1)
   PLAIN_KERNELS += matmul_openblas
 endif
 KERNEL_OBJECTS := $(PLAIN_KERNELS:%=$(BUILD)/kernels/%.o) $(ISA_OBJECTS)
+
+# The CUDA kernels, twice: by nvcc for a GPU, and by the host compiler for tests/cuda_host, which runs them on the CPU.
+CUDA_SOURCES := $(wildcard kernels/cuda/*.cu)
+ifeq ($(CUDA),1)
+  CUDA_ROOT := $(abspath $(dir $(shell command -v $(NVCC)))..)
+  LIBS += -L$(CUDA_ROOT)/lib64 -lcudart_static -ldl -lrt
+  KERNEL_OBJECTS += $(CUDA_SOURCES:%.cu=$(BUILD)/%.o)
+  $(BUILD)/kernels/make_kernels.o: FLAGS += -DSKINTERN_CUDA
+endif
+NVCC_FLAGS = -std=c++20 -O3 -lineinfo -Werror all-warnings -ccbin $(lastword $(CXX)) -Xcompiler "-Wall -Wextra" -Isrc -Ikernels -MMD -MP \
+  $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
+  -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+HOST_CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/runner.o $(BUILD)/cuda_host/make_kernels.o \
+  $(filter-out $(BUILD)/kernels/make_kernels.o $(CUDA_SOURCES:%.cu=$(BUILD)/%.o),$(KERNEL_OBJECTS))
 
 SOURCES  := $(wildcard src/*/*.cpp)
 OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
@@ -118,6 +143,29 @@ $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 
 $(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
+
+# The CUDA kernels on the CPU: the tests, and the program with --device cuda.
+$(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(HOST_CUDA_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
+
+$(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
+	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
+
+$(BUILD)/cuda_host/%.o: %.cu
+	@mkdir -p $(@D)
+	$(CXX) -Itests/cuda_host $(FLAGS) -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
+
+$(BUILD)/cuda_host/%.o: tests/cuda_host/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) -Itests/cuda_host $(FLAGS) -c $< -o $@
+
+$(BUILD)/cuda_host/make_kernels.o: kernels/make_kernels.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(FLAGS) -DSKINTERN_CUDA -c $< -o $@
+
+$(BUILD)/kernels/cuda/%.o: kernels/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -c $< -o $@
 
 $(BUILD)/tests/gradients: $(BUILD)/tests/test_main.o $(DOUBLE_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)

@@ -1,6 +1,6 @@
 // cpu.h — the fast CPU backend: who owns what, and which file holds which op.
 //
-//   cpu_dispatch.cpp     make_kernels(), the choice of the instruction set, CpuMemory
+//   cpu_dispatch.cpp     make_cpu_kernels(), the choice of the instruction set, CpuMemory
 //   team.cpp             the threads
 //   matmul_cpu.cpp       products (micro_kernel.h: in registers; panels.h: how operands are packed for it)
 //   few_rows_cpu.cpp     products of few rows: decoding
@@ -30,6 +30,9 @@ using LibraryMatmul = void (*)(int threads, Layout layout, float* out, const flo
 
 void matmul_openblas(int threads, Layout layout, float* out, const float* a, const float* b, int64_t M,
                      int64_t N, int64_t K, float alpha, bool accumulate);
+
+// The CPU backend that `options` name, whatever their device.
+std::unique_ptr<Kernels> make_cpu_kernels(const KernelOptions& options);
 
 // What the options come to.
 struct CpuSettings {

@@ -1,4 +1,4 @@
-// cpu_dispatch.cpp — make_kernels(): which backend, which instruction set, which matmul; and the memory of the CPU.
+// cpu_dispatch.cpp — make_cpu_kernels(): which instruction set, which matmul; and the memory of the CPU.
 //
 // The build links the *_cpu.cpp files once per instruction set (SKINTERN_X86_ISAS says that avx2 and avx512 are among
 // them, SKINTERN_AMX that avx512bf16 and amx are) and the processor decides at run time which of them may run. An option
@@ -219,24 +219,13 @@ int choose_threads(int threads) {
 
 } // namespace
 
-std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
-    CHECK(options.device != "cuda", "this build has no CUDA backend");
-    CHECK(options.device == "cpu" || options.device == "reference",
-          "unknown device '%s'; there are reference and cpu", options.device.c_str());
-    CHECK(options.dtype == "f32" || options.dtype == "bf16", "unknown dtype '%s'; there are f32 and bf16",
-          options.dtype.c_str());
-    CHECK(options.activations == "f32" || options.activations == "q8", "unknown activations '%s'; there are f32 and q8",
-          options.activations.c_str());
-    const bool bf16 = options.dtype == "bf16", q8 = options.activations == "q8";
+std::unique_ptr<Kernels> make_cpu_kernels(const KernelOptions& options) {
+    const bool bf16 = options.dtype == "bf16";
     const Isa& isa = choose_isa(options.isa);
     const LibraryMatmul library = choose_matmul(options.matmul);
-    const int threads = choose_threads(options.threads);
-    if (options.device == "reference") {
-        CHECK(!q8, "activations q8 is for the cpu device: the reference does not round activations");
-        return make_reference_kernels(bf16);
-    }
     CHECK(library == nullptr || !bf16, "matmul openblas multiplies F32 only: dtype bf16 needs matmul own");
-    return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16, q8}));
+    const int threads = choose_threads(options.threads);
+    return std::unique_ptr<Kernels>(isa.make({isa.name, threads, library, bf16, options.activations == "q8"}));
 }
 
 const MatmulStep* matmul_steps(const std::string& isa) { return choose_isa(isa).steps; }

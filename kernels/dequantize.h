@@ -34,28 +34,35 @@ namespace skintern::SKINTERN_ISA {
 namespace skintern {
 #endif
 
+// What a CUDA kernel calls too.
+#ifdef __CUDACC__
+#define SKINTERN_DEVICE __host__ __device__
+#else
+#define SKINTERN_DEVICE
+#endif
+
 // Numbers that are decoded at a time. A block of 256 is eight such parts.
 constexpr int64_t kDecodedPart = 32;
 
 // ---- 16-bit floats ---------------------------------------------------------------------------------------------------
 
-inline uint16_t load_u16(const uint8_t* p) {
+SKINTERN_DEVICE inline uint16_t load_u16(const uint8_t* p) {
     uint16_t bits;
     std::memcpy(&bits, p, sizeof bits);
     return bits;
 }
 
-inline float bits_to_float(uint32_t bits) {
+SKINTERN_DEVICE inline float bits_to_float(uint32_t bits) {
     float value;
     std::memcpy(&value, &bits, sizeof value);
     return value;
 }
 
 // BF16 is the upper half of a float.
-inline float bf16_to_float(uint16_t bits) { return bits_to_float(static_cast<uint32_t>(bits) << 16); }
+SKINTERN_DEVICE inline float bf16_to_float(uint16_t bits) { return bits_to_float(static_cast<uint32_t>(bits) << 16); }
 
 // The nearest BF16, the even one of two; subnormal numbers become 0, as in the instructions that multiply BF16.
-inline float round_to_bf16(float value) {
+SKINTERN_DEVICE inline float round_to_bf16(float value) {
     uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
     if ((bits & 0x7f800000) == 0) {
@@ -68,7 +75,7 @@ inline float round_to_bf16(float value) {
 }
 
 // The upper half of that is all of it.
-inline uint16_t rounded_bf16_bits(float value) {
+SKINTERN_DEVICE inline uint16_t rounded_bf16_bits(float value) {
     const float rounded = round_to_bf16(value);
     uint32_t bits;
     std::memcpy(&bits, &rounded, sizeof bits);
@@ -77,7 +84,7 @@ inline uint16_t rounded_bf16_bits(float value) {
 
 // F16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Put in the place of a float's exponent and mantissa they are 2^112
 // too small, subnormal numbers included; infinity and NaN need all ones in the wider exponent.
-inline float f16_to_float(uint16_t bits) {
+SKINTERN_DEVICE inline float f16_to_float(uint16_t bits) {
     const uint32_t magnitude = static_cast<uint32_t>(bits & 0x7fff) << 13;
     const uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
     const float finite = bits_to_float(magnitude) * 0x1p112f;
@@ -89,7 +96,7 @@ inline float f16_to_float(uint16_t bits) {
 // ---- blocks of 32 ------------------------------------------------------------------------------------------------------
 
 // Number i stands in the low half of byte i, number i + 16 in the high half.
-inline void decode_nibbles(float* __restrict out, const uint8_t* __restrict bytes, float d, float add) {
+SKINTERN_DEVICE inline void decode_nibbles(float* __restrict out, const uint8_t* __restrict bytes, float d, float add) {
     for (int i = 0; i < 16; i++) {
         out[i] = d * static_cast<float>(bytes[i] & 15) + add;
         out[i + 16] = d * static_cast<float>(bytes[i] >> 4) + add;
@@ -97,7 +104,7 @@ inline void decode_nibbles(float* __restrict out, const uint8_t* __restrict byte
 }
 
 // Likewise, with a fifth bit of number i as bit i of `high`.
-inline void decode_five_bits(float* __restrict out, const uint8_t* __restrict bytes, const uint8_t* high_bytes, float d,
+SKINTERN_DEVICE inline void decode_five_bits(float* __restrict out, const uint8_t* __restrict bytes, const uint8_t* high_bytes, float d,
                              float add) {
     uint32_t high;
     std::memcpy(&high, high_bytes, sizeof high);
@@ -107,7 +114,7 @@ inline void decode_five_bits(float* __restrict out, const uint8_t* __restrict by
     }
 }
 
-inline void decode_q8_0(float* __restrict out, const uint8_t* __restrict block) {
+SKINTERN_DEVICE inline void decode_q8_0(float* __restrict out, const uint8_t* __restrict block) {
     const float d = f16_to_float(load_u16(block));
     for (int i = 0; i < 32; i++) {
         out[i] = d * static_cast<float>(static_cast<int8_t>(block[2 + i]));
@@ -123,7 +130,7 @@ struct PartScales {
 
 // Eight pairs of 6 bits in 12 bytes: the first four scales, then the first four t, in the lower six bits of a byte each;
 // the last four have their lower four bits in the last four bytes and the upper two on top of the others.
-inline PartScales part_scales(const uint8_t* packed, int64_t part) {
+SKINTERN_DEVICE inline PartScales part_scales(const uint8_t* packed, int64_t part) {
     if (part < 4) {
         return {packed[part] & 63, packed[part + 4] & 63};
     }
@@ -131,7 +138,7 @@ inline PartScales part_scales(const uint8_t* packed, int64_t part) {
 }
 
 // Part p: the low (p even) or high (p odd) halves of 32 bytes. d, e | 12 bytes of scales | 128 bytes
-inline void decode_q4_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
+SKINTERN_DEVICE inline void decode_q4_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
     const PartScales scales = part_scales(block + 4, part);
     const float d = f16_to_float(load_u16(block)) * static_cast<float>(scales.scale);
     const float low = f16_to_float(load_u16(block + 2)) * static_cast<float>(scales.low);
@@ -143,7 +150,7 @@ inline void decode_q4_k(float* __restrict out, const uint8_t* __restrict block, 
 }
 
 // Likewise, with a fifth bit of number i of part p as bit p of byte i. d, e | 12 bytes of scales | 32 | 128 bytes
-inline void decode_q5_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
+SKINTERN_DEVICE inline void decode_q5_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
     const PartScales scales = part_scales(block + 4, part);
     const float d = f16_to_float(load_u16(block)) * static_cast<float>(scales.scale);
     const float low = f16_to_float(load_u16(block + 2)) * static_cast<float>(scales.low);
@@ -156,7 +163,7 @@ inline void decode_q5_k(float* __restrict out, const uint8_t* __restrict block, 
 }
 
 // Four parts share 64 bytes of low halves and 32 bytes of pairs of high bits. 128 bytes | 64 | 16 scales | d
-inline void decode_q6_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
+SKINTERN_DEVICE inline void decode_q6_k(float* __restrict out, const uint8_t* __restrict block, int64_t part) {
     const int64_t half = part / 4, quarter = part % 4;
     const uint8_t* bytes = block + half * 64 + quarter % 2 * 32;
     const uint8_t* high = block + 128 + half * 32;
@@ -173,12 +180,9 @@ inline void decode_q6_k(float* __restrict out, const uint8_t* __restrict block, 
 
 // ---- any type ----------------------------------------------------------------------------------------------------------
 
-// Part `part` of a row of quantised blocks.
-inline void decode_part(float* out, // (32) =
-                         WeightType type, const uint8_t* row, int64_t part) {
-    const WeightFormat& format = weight_format(type);
-    const int64_t parts = format.elements / kDecodedPart; // of a block
-    const uint8_t* block = row + part / parts * format.bytes;
+// Part `part` of a quantised block.
+SKINTERN_DEVICE inline void decode_part_of_block(float* out, // (32) =
+                                                 WeightType type, const uint8_t* block, int64_t part) {
     switch (type) {
     case WeightType::q8_0: decode_q8_0(out, block); break;
     case WeightType::q4_0: {
@@ -199,13 +203,21 @@ inline void decode_part(float* out, // (32) =
         decode_five_bits(out, block + 8, block + 4, f16_to_float(load_u16(block)), f16_to_float(load_u16(block + 2)));
         break;
     }
-    case WeightType::q4_k: decode_q4_k(out, block, part % parts); break;
-    case WeightType::q5_k: decode_q5_k(out, block, part % parts); break;
-    case WeightType::q6_k: decode_q6_k(out, block, part % parts); break;
+    case WeightType::q4_k: decode_q4_k(out, block, part); break;
+    case WeightType::q5_k: decode_q5_k(out, block, part); break;
+    case WeightType::q6_k: decode_q6_k(out, block, part); break;
     case WeightType::f32:
     case WeightType::f16:
     case WeightType::bf16: break; // no blocks: see dequantize()
     }
+}
+
+// Part `part` of a row of quantised blocks.
+inline void decode_part(float* out, // (32) =
+                        WeightType type, const uint8_t* row, int64_t part) {
+    const WeightFormat& format = weight_format(type);
+    const int64_t parts = format.elements / kDecodedPart; // of a block
+    decode_part_of_block(out, type, row + part / parts * format.bytes, part % parts);
 }
 
 // Numbers first .. first+count-1 of a row. For F32 the row is of float, not of real.

@@ -1,7 +1,7 @@
 // kernels.h — the only door between the model (src/) and arithmetic (kernels/).
 //
 // `Kernels` is a few memory operations and some twenty ops. Three implementations answer to it: the textbook loops of
-// reference.cpp, the fast CPU ops, and (later) CUDA. The model is written once over this interface and never names a
+// reference.cpp, the fast CPU ops (cpu.h), and CUDA (cuda/cuda.cuh). The model is written once over this interface and never names a
 // backend.
 //
 // Conventions
@@ -274,7 +274,7 @@ public:
 // ---- implementations ---------------------------------------------------------------------------------------------
 
 struct KernelOptions {
-    std::string device = "cpu"; // reference | cpu
+    std::string device = "cpu"; // reference | cpu | cuda
     std::string isa = "auto";   // auto | portable | avx2 | avx512 | avx512bf16 | amx: what the fast CPU ops use
     std::string matmul = "own"; // own | openblas: who multiplies matrices on the cpu device
     int threads = 0;            // 0: as many as the process has processors

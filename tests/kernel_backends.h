@@ -1,6 +1,9 @@
 // kernel_backends.h — what test_kernels.cpp and test_attention.cpp share: the backends of this machine, fenced tensors, and
 // the comparison with the textbook loops of kernels/reference.cpp.
 //
+// SKINTERN_TEST_DEVICE=cuda tests that device in place of the CPU's instruction sets: a GPU, or in build/cuda_host/unit the
+// same kernels run on the CPU.
+//
 // Backends are what make_kernels gives for each instruction set and each matmul; one that this build or processor lacks is
 // skipped by name. Every op runs twice on one thread and once on two (all the same bits), on tensors that are fenced by
 // guard elements and not aligned.
@@ -16,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <limits>
@@ -48,6 +52,11 @@ struct Backend {
 
 inline std::vector<Backend> make_backends(const std::string& dtype) {
     std::vector<Backend> backends;
+    if (const char* device = std::getenv("SKINTERN_TEST_DEVICE"); device != nullptr) { // that one alone, and it has to be there
+        const KernelOptions options{device, "auto", "own", 1, dtype};
+        backends.push_back({format("device %s, dtype %s", device, dtype.c_str()), false, make_kernels(options), make_kernels(options)});
+        return backends;
+    }
     for (const std::string matmul : {"own", "openblas"}) {
         if (dtype == "bf16" && matmul != "own") {
             continue; // a library multiplies F32 only

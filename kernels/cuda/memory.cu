@@ -1,0 +1,118 @@
+// memory.cu — the device and its memory: everything of CudaKernels that is no arithmetic.
+#include <algorithm>
+
+#include "cuda.cuh"
+#include "cuda.h"
+
+namespace skintern {
+
+namespace {
+
+constexpr int kLeastMajor = 8; // BF16 on tensor cores and cp.async came with compute capability 8.0
+
+// Says what is missing and what to do, for the first call that any use of a GPU makes.
+void require_device() {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    CHECK(error != cudaErrorInsufficientDriver,
+          "--device cuda: no NVIDIA driver was found, or it is older than this build's CUDA; install or update the driver, or "
+          "use --device cpu");
+    CHECK(error != cudaErrorNoDevice && (error != cudaSuccess || count > 0),
+          "--device cuda: no GPU was found; set CUDA_VISIBLE_DEVICES to one, or use --device cpu");
+    CHECK(error == cudaSuccess, "--device cuda: the CUDA driver answers '%s'; use --device cpu", cudaGetErrorString(error));
+}
+
+} // namespace
+
+CudaKernels::CudaKernels(bool bf16) : bf16_(bf16) {
+    require_device();
+    CUDA_CHECK(cudaSetDevice(0));
+    cudaDeviceProp properties;
+    CUDA_CHECK(cudaGetDeviceProperties(&properties, 0));
+    CHECK(properties.major >= kLeastMajor,
+          "--device cuda: %s has compute capability %d.%d and these kernels need 8.0 (Ampere) or newer; use --device cpu",
+          properties.name, properties.major, properties.minor);
+    device_ = properties.name;
+    processors_ = properties.multiProcessorCount;
+    CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+}
+
+CudaKernels::~CudaKernels() {
+    for (const Scratch& block : scratch_) {
+        cudaFree(block.data);
+    }
+    cudaStreamDestroy(stream_);
+}
+
+std::string CudaKernels::name() const { return format("cuda (%s%s)", device_.c_str(), bf16_ ? ", BF16" : ""); }
+
+void* CudaKernels::alloc(size_t bytes) {
+    void* ptr = nullptr;
+    const cudaError_t error = cudaMalloc(&ptr, std::max<size_t>(bytes, 1));
+    if (error == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); // it is told here, and does not stay behind
+        size_t free_bytes = 0, total = 0;
+        cudaMemGetInfo(&free_bytes, &total);
+        CHECK(false,
+              "not enough memory on %s: %.2f GB asked for, %.2f of %.2f GB are free; a smaller batch, --recompute or "
+              "--micro-tokens take less",
+              device_.c_str(), static_cast<double>(bytes) * 1e-9, static_cast<double>(free_bytes) * 1e-9,
+              static_cast<double>(total) * 1e-9);
+    }
+    CUDA_CHECK(error);
+    zero(ptr, bytes);
+    return ptr;
+}
+
+void CudaKernels::free(void* ptr) {
+    cudaFree(ptr); // waits for the work that may still use it; of a failed device there is nothing to say here
+}
+
+// Pageable host memory: the runtime has taken what it needs of it when this returns.
+void CudaKernels::upload(void* dst, const void* host_src, size_t bytes) {
+    if (bytes > 0) {
+        CUDA_CHECK(cudaMemcpyAsync(dst, host_src, bytes, cudaMemcpyHostToDevice, stream_));
+    }
+}
+
+void CudaKernels::download(void* host_dst, const void* src, size_t bytes) {
+    if (bytes > 0) {
+        CUDA_CHECK(cudaMemcpyAsync(host_dst, src, bytes, cudaMemcpyDeviceToHost, stream_));
+    }
+    CUDA_CHECK(cudaStreamSynchronize(stream_));
+}
+
+void CudaKernels::copy(void* dst, const void* src, size_t bytes) {
+    if (bytes > 0) {
+        CUDA_CHECK(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, stream_));
+    }
+}
+
+void CudaKernels::zero(void* dst, size_t bytes) {
+    if (bytes > 0) {
+        CUDA_CHECK(cudaMemsetAsync(dst, 0, bytes, stream_));
+    }
+}
+
+const void* CudaKernels::map(const void* host, size_t bytes) {
+    void* ptr = alloc(bytes);
+    upload(ptr, host, bytes);
+    return ptr;
+}
+
+void CudaKernels::unmap(const void* mapped) { free(const_cast<void*>(mapped)); }
+
+float* CudaKernels::scratch(int64_t floats, int block) {
+    Scratch& s = scratch_[block];
+    if (floats > s.floats) {
+        free(s.data);
+        s = {};
+        s.data = static_cast<float*>(alloc(static_cast<size_t>(floats) * sizeof(float)));
+        s.floats = floats;
+    }
+    return s.data;
+}
+
+std::unique_ptr<Kernels> make_cuda_kernels(bool bf16) { return std::make_unique<CudaKernels>(bf16); }
+
+} // namespace skintern
