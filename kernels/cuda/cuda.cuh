@@ -1,7 +1,7 @@
 // cuda.cuh — what the .cu files of this folder share: launching, memory, reductions, and the class whose ops they define.
 //
 //   memory.cu     the device, memory, map and recorded steps
-//   products.cu   matrix products
+//   products.cu   matrix products: products.cuh says which files have their kernels
 //   attention.cu  attention
 //   layers.cu     every other op
 //   ptx.cuh       instructions that C++ has no name for
@@ -38,7 +38,7 @@ constexpr int kWarpLanes = 32;
 
 // ---- launching -------------------------------------------------------------------------------------------------------
 
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+__host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct Grid {
     dim3 blocks; // none in some direction: nothing is launched
@@ -165,6 +165,9 @@ void with_type(Matrix in, const Body& body) {
     }
 }
 
+struct ProductBatch;           // products.cuh
+enum class Tiles : int;
+
 // ---- the backend ---------------------------------------------------------------------------------------------------------
 
 class CudaKernels final : public Kernels {
@@ -218,6 +221,11 @@ public:
     void adamw(float* param, float* m, float* v, const float* grad, int64_t n, const AdamwStep& step) override;
 
 private:
+    // products.cu: products that do not wait for each other, the same in one launch each.
+    void products_of_few_rows(const Product* const* list, int count, int64_t M);
+    void products_of_tiles(Layout layout, const Product* const* list, int count, int64_t M);
+    void products_of_batch(Layout layout, ProductBatch& batch, Tiles tiles);
+
     // At least `floats` floats of device memory, 256-byte aligned, contents undefined, valid until the next call with the same
     // `block`. It only grows.
     float* scratch(int64_t floats, int block = 0);

@@ -10,6 +10,16 @@
 
 namespace skintern {
 
+// Two numbers rounded to BF16 as round_to_bf16() (dequantize.h) does it, `low` in the lower half. cvt keeps subnormal numbers;
+// multiplying by one with .ftz makes them 0 first.
+__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
+    uint32_t pair;
+    asm("{.reg .f32 l, h; mul.ftz.f32 l, %1, 0f3F800000; mul.ftz.f32 h, %2, 0f3F800000; cvt.rn.bf16x2.f32 %0, h, l;}"
+        : "=r"(pair)
+        : "f"(low), "f"(high));
+    return pair;
+}
+
 // d(16,8) += a(16,16) b(16,8): BF16 operands, F32 sums. With g = lane / 4 and t = lane % 4 a lane holds
 //   a[r]  row g + 8 (r % 2), columns 2t + 8 (r / 2) and the next
 //   b[r]  rows 2t + 8 r and the next, column g

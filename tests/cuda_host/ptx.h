@@ -6,6 +6,14 @@
 
 namespace skintern {
 
+inline uint32_t bf16_pair(float low, float high) {
+    const auto half = [](float value) -> uint32_t {
+        const bool subnormal = (__float_as_uint(value) & 0x7f800000u) == 0;
+        return subnormal ? __float_as_uint(value) >> 16 & 0x8000u : __float2bfloat16_rn(value).bits;
+    };
+    return half(low) | half(high) << 16;
+}
+
 namespace ptx_host {
 
 struct Mma {
