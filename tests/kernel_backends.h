@@ -112,8 +112,9 @@ inline void for_each_backend(const std::function<void(Kernels&)>& test) {
 // ---- tensors ----------------------------------------------------------------------------------------------
 
 // A tensor in the memory of a backend with guard elements at both ends. Their number is odd, so that the
-// tensor does not start on a vector boundary; their bytes are a float no op makes by chance.
-template <typename T>
+// tensor does not start on a vector boundary, or kAligned, so that it does; their bytes are a float no op makes by chance.
+constexpr size_t kNotAligned = 37, kAligned = 64;
+template <typename T, size_t kGuard = kNotAligned>
 class Buffer {
 public:
     Buffer(Kernels& kernels, const std::vector<T>& values) : kernels_(kernels), size_(values.size()) {
@@ -140,7 +141,6 @@ public:
     }
 
 private:
-    static constexpr size_t kGuard = 37;
     static constexpr unsigned char kGuardByte = 0x5a;
     Kernels& kernels_;
     size_t size_;

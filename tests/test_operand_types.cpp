@@ -33,17 +33,18 @@ const std::vector<std::vector<int64_t>> kShapes = {{1, 1, 1, 1},    {3, 5, 17, 1
                                                    {48, 17, 62, 5}, {50, 16, 576, 5}, {64, 32, 34, 1},  {300, 33, 1536, 16}};
 
 // A product of two terms; the operands of the first lie in these types.
+template <size_t kGuard = kNotAligned>
 Outputs product_of(Kernels& kernels, Layout layout, WeightType a, WeightType b, const std::vector<Vector>& operands,
                    int64_t M, int64_t N, int64_t K, int64_t K2) {
-    std::deque<Reals> reals;
-    std::deque<Halves> halves;
+    std::deque<Buffer<real, kGuard>> reals;
+    std::deque<Buffer<uint16_t, kGuard>> halves;
     const auto put = [&](const Vector& x, WeightType type) -> Matrix {
         if (type == WeightType::bf16) {
             return {halves.emplace_back(kernels, to_bf16(x)).data(), type};
         }
         return reals.emplace_back(kernels, x).data();
     };
-    Reals out(kernels, nans(M * N));
+    Buffer<real, kGuard> out(kernels, nans(M * N));
     Product product;
     product.out = out.data();
     product.N = N;
@@ -83,6 +84,61 @@ TEST_CASE("an operand of BF16 is multiplied as its numbers, to the last bit", "[
                         REQUIRE((other_order || same_bits(run(*backend.one), in_f32)));
                     }
                 }
+            }
+        }
+    }
+}
+
+// A fast product reads vectors of 16 bytes where rows begin at multiples of them, and large tiles where out is large: neither
+// may be seen in the result, but in layers of few rows, which have an order of their own.
+TEST_CASE("operands that begin on a vector boundary are multiplied as others, to the last bit", "[kernels]") {
+    const std::vector<std::vector<int64_t>> shapes = {{1, 300, 264, 8},    {2, 300, 520, 16},  {3, 290, 40, 8}, {8, 300, 64, 5},
+                                                      {20, 16, 328, 16},   {100, 30, 200, 16}, {72, 80, 96, 8}, {200, 330, 104, 16},
+                                                      {264, 272, 200, 20}, {16, 200, 1032, 8}, {300, 24, 776, 4}};
+    for (const std::vector<int64_t>& shape : shapes) {
+        const int64_t M = shape[0], N = shape[1], K = shape[2], K2 = shape[3];
+        for (const Layout layout : {Layout::nt, Layout::nn, Layout::tn}) {
+            Rng rng(6, "aligned");
+            const std::vector<Vector> operands = {random_bf16(rng, M * K), random_bf16(rng, K * N), random_vector(rng, M * K2),
+                                                  random_vector(rng, K2 * N)};
+            std::vector<Vector> magnitudes;
+            for (const Vector& x : operands) {
+                magnitudes.push_back(absolute(x));
+            }
+            const Outputs largest = product_of(reference(), layout, kF32, kF32, magnitudes, M, N, K, K2);
+            const Vector tolerance = scaled((double(K + K2) + 3.0) * kU * 1.01, largest[0]);
+            for (const auto* all : {&backends(), &bf16_backends()}) {
+                Kernels& textbook = all == &backends() ? reference() : bf16_reference();
+                const Vector expected = product_of(textbook, layout, kF32, kF32, operands, M, N, K, K2)[0];
+                for (const Backend& backend : *all) {
+                    INFO(format("%s, layout %d, M %d, N %d, K %d and %d", backend.label.c_str(), int(layout), int(M), int(N),
+                                int(K), int(K2)));
+                    const Outputs plain = product_of(*backend.one, layout, kF32, kF32, operands, M, N, K, K2);
+                    for (const auto& [a, b] : std::vector<std::pair<WeightType, WeightType>>{
+                             {kF32, kF32}, {kBf16, kF32}, {kF32, kBf16}, {kBf16, kBf16}}) {
+                        const Outputs got = product_of<kAligned>(*backend.one, layout, a, b, operands, M, N, K, K2);
+                        REQUIRE(mismatch(got[0], expected, tolerance) == "");
+                        REQUIRE((backend.library || (layout == Layout::nt && M <= kFewRows) || same_bits(got, plain)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("a row of a product is the same whatever rows stand beside it", "[kernels]") {
+    const int64_t M = 600, few = 11, N = 150, K = 90, K2 = 16;
+    for (const Layout layout : {Layout::nt, Layout::nn}) {
+        Rng rng(7, "rows");
+        const std::vector<Vector> operands = {random_bf16(rng, M * K), random_bf16(rng, K * N), random_vector(rng, M * K2),
+                                              random_vector(rng, K2 * N)};
+        const std::vector<Vector> first = {slice(operands[0], 0, few * K), operands[1], slice(operands[2], 0, few * K2), operands[3]};
+        for (const auto* all : {&backends(), &bf16_backends()}) {
+            for (const Backend& backend : *all) {
+                INFO(backend.label << ", layout " << int(layout));
+                const Vector whole = product_of(*backend.one, layout, kF32, kBf16, operands, M, N, K, K2)[0];
+                const Vector part = product_of(*backend.one, layout, kF32, kBf16, first, few, N, K, K2)[0];
+                REQUIRE((backend.library || same_bits(part, slice(whole, 0, few * N))));
             }
         }
     }

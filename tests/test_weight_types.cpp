@@ -134,8 +134,9 @@ TEST_CASE("matmul with a stored weight is matmul with its numbers, to the last b
     Rng rng(6, "stored");
     for (const WeightType type : kStoredTypes) {
         const int64_t block = weight_format(type).elements;
-        const int64_t row = block == 1 ? 33 : 3 * block;
-        for (const Layout layout : {Layout::nt, Layout::nn}) {
+        for (const auto& [layout, row] : std::vector<std::pair<Layout, int64_t>>{{Layout::nt, block == 1 ? 33 : 3 * block},
+                                                                                 {Layout::nn, block == 1 ? 33 : 3 * block},
+                                                                                 {Layout::nt, block == 1 ? 40 : 2 * block}}) {
             for (const int64_t M : {1, 3, 8, 9, 33}) {
                 for (const int64_t other : {1, 5, 17, 70}) {
                     const Shape s = layout == Layout::nt ? Shape{M, other, row} : Shape{M, row, other};
@@ -145,12 +146,19 @@ TEST_CASE("matmul with a stored weight is matmul with its numbers, to the last b
                     const std::vector<float> numbers = decoded(type, bytes, other, row);
                     const Vector a = random_vector(rng, s.M * s.K), before = random_vector(rng, s.M * s.N);
                     for_each_backend([&](Kernels& kernels) {
-                        Reals stored(kernels, before), plain(kernels, before), a_(kernels, a), b(kernels, numbers);
+                        Reals plain(kernels, before), a_(kernels, a), b(kernels, numbers);
                         Buffer<uint8_t> blocks(kernels, bytes);
-                        kernels.matmul(layout, stored.data(), a_.data(), {blocks.data(), type}, s.M, s.N, s.K, real(0.5),
-                                       true);
+                        Buffer<real, kAligned> aligned_a(kernels, a);
+                        Buffer<uint8_t, kAligned> aligned_blocks(kernels, bytes);
                         kernels.matmul(layout, plain.data(), a_.data(), b.data(), s.M, s.N, s.K, real(0.5), true);
-                        REQUIRE(same_bits(stored.read(), plain.read()));
+                        const Vector expected = plain.read();
+                        for (const bool aligned : {false, true}) { // to a vector boundary: some read vectors there
+                            Reals stored(kernels, before);
+                            const Matrix weight(aligned ? aligned_blocks.data() : blocks.data(), type);
+                            kernels.matmul(layout, stored.data(), aligned ? aligned_a.data() : a_.data(), weight, s.M, s.N, s.K,
+                                           real(0.5), true);
+                            REQUIRE(same_bits(stored.read(), expected));
+                        }
                     });
                 }
             }
