@@ -1,10 +1,8 @@
 // make_kernels.cpp — which backend: the one place that knows all of them.
 #include "cpu.h"
+#include "cuda/cuda.h"
 #include "support/check.h"
 
-#ifdef SKINTERN_CUDA
-#include "cuda/cuda.h"
-#endif
 
 namespace skintern {
 
@@ -31,6 +29,14 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
 #else
     CHECK(false, "this build has no CUDA backend: it was made without nvcc; install the CUDA Toolkit and run `make`, or use "
                  "--device cpu");
+#endif
+}
+
+const CudaMatmulStep* cuda_matmul_steps() {
+#ifdef SKINTERN_CUDA
+    return kCudaMatmulSteps;
+#else
+    return nullptr;
 #endif
 }
 

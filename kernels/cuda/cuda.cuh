@@ -177,6 +177,8 @@ public:
     CudaKernels(const CudaKernels&) = delete;
     CudaKernels& operator=(const CudaKernels&) = delete;
 
+    cudaStream_t stream() const { return stream_; } // for product_steps.cu
+
     std::string name() const override;
     void* alloc(size_t bytes) override;
     void free(void* ptr) override;

@@ -11,4 +11,21 @@ namespace skintern {
 // driver, no GPU, or one of a compute capability below 8.0. `bf16` as dtype of KernelOptions.
 std::unique_ptr<Kernels> make_cuda_kernels(bool bf16);
 
+// A numbered version of out(M,N) = a(M,K) b(N,K)^T on a GPU: product_steps.cu. a and b are of type bf16 where `bf16` says so,
+// else f32; `cuda` is of make_cuda_kernels(bf16), and its memory holds all three.
+struct CudaMatmulStep {
+    const char* name;
+    bool bf16;
+    void (*run)(Kernels& cuda,
+                float* out, // (M,N) =
+                Matrix a,   // (M,K)
+                Matrix b,   // (N,K)
+                int64_t M, int64_t N, int64_t K);
+};
+constexpr int kCudaMatmulStepCount = 8;
+extern const CudaMatmulStep kCudaMatmulSteps[kCudaMatmulStepCount];
+
+// The steps, or nullptr in a build without the CUDA backend (make_kernels.cpp).
+const CudaMatmulStep* cuda_matmul_steps();
+
 } // namespace skintern
