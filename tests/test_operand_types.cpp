@@ -94,7 +94,8 @@ TEST_CASE("an operand of BF16 is multiplied as its numbers, to the last bit", "[
 TEST_CASE("operands that begin on a vector boundary are multiplied as others, to the last bit", "[kernels]") {
     const std::vector<std::vector<int64_t>> shapes = {{1, 300, 264, 8},    {2, 300, 520, 16},  {3, 290, 40, 8}, {8, 300, 64, 5},
                                                       {20, 16, 328, 16},   {100, 30, 200, 16}, {72, 80, 96, 8}, {200, 330, 104, 16},
-                                                      {264, 272, 200, 20}, {16, 200, 1032, 8}, {300, 24, 776, 4}};
+                                                      {264, 272, 200, 20}, {16, 200, 1032, 8}, {300, 24, 776, 4},
+                                                      {20, 200, 400, 900}}; // of tn, the second slice begins in the second term
     for (const std::vector<int64_t>& shape : shapes) {
         const int64_t M = shape[0], N = shape[1], K = shape[2], K2 = shape[3];
         for (const Layout layout : {Layout::nt, Layout::nn, Layout::tn}) {
