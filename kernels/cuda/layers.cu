@@ -289,8 +289,14 @@ void CudaKernels::swiglu_backward(MatrixOut dgate, MatrixOut dup, MatrixOut out,
 
 // ---- loss ----------------------------------------------------------------------------------------------------------------
 
-// log sum_v exp(row[v]) of the block's row, for every thread
-__device__ __forceinline__ float block_logsumexp(const float* row, int64_t V, float* partial) {
+// log softmax(row)[v] = (row[v] - top) - log_sum. Apart, because of logits of 10000 their sum would keep two decimals.
+struct LogSoftmax {
+    float top, log_sum;
+    __device__ __forceinline__ float of(float logit) const { return (logit - top) - log_sum; }
+};
+
+// Of the block's row, for every thread.
+__device__ __forceinline__ LogSoftmax block_log_softmax(const float* row, int64_t V, float* partial) {
     float top = -INFINITY;
     for (int64_t v = threadIdx.x; v < V; v += blockDim.x) {
         top = Max()(top, row[v]);
@@ -300,23 +306,23 @@ __device__ __forceinline__ float block_logsumexp(const float* row, int64_t V, fl
     for (int64_t v = threadIdx.x; v < V; v += blockDim.x) {
         sum += expf(row[v] - top);
     }
-    return top + logf(block_reduce(sum, Sum(), partial));
+    return {top, logf(block_reduce(sum, Sum(), partial))};
 }
 
 __global__ void cross_entropy_kernel(float* loss, float* logits, const int32_t* target, int64_t V, float scale) {
     __shared__ float partial[kWarpLanes];
     const int64_t m = blockIdx.x;
     float* logits_m = logits + m * V;
-    const float lse = block_logsumexp(logits_m, V, partial);
+    const LogSoftmax q = block_log_softmax(logits_m, V, partial);
     if (threadIdx.x == 0) {
-        loss[m] = lse - logits_m[target[m]];
+        loss[m] = -q.of(logits_m[target[m]]);
     }
-    __syncthreads(); // the target's logit has been read
     if (scale == 0) {
         return;
     }
+    __syncthreads(); // the target's logit has been read
     for (int64_t v = threadIdx.x; v < V; v += blockDim.x) {
-        logits_m[v] = (expf(logits_m[v] - lse) - (v == target[m] ? 1.0f : 0.0f)) * scale;
+        logits_m[v] = (expf(q.of(logits_m[v])) - (v == target[m] ? 1.0f : 0.0f)) * scale;
     }
 }
 
@@ -330,16 +336,16 @@ __global__ void kl_divergence_kernel(float* loss, float* logits, const float* ta
     const int64_t m = blockIdx.x;
     float* logits_m = logits + m * V;
     const float* target_m = target + m * V;
-    const float lse = block_logsumexp(logits_m, V, partial), target_lse = block_logsumexp(target_m, V, partial);
+    const LogSoftmax q = block_log_softmax(logits_m, V, partial), p = block_log_softmax(target_m, V, partial);
     float sum = 0;
     for (int64_t v = threadIdx.x; v < V; v += blockDim.x) {
-        const float log_q = logits_m[v] - lse, log_p = target_m[v] - target_lse;
-        const float p = expf(log_p);
-        if (p != 0) { // 0 log 0 is 0, also where a logarithm is minus infinity
-            sum += p * (log_p - log_q);
+        const float log_q = q.of(logits_m[v]), log_p = p.of(target_m[v]);
+        const float p_v = expf(log_p);
+        if (p_v != 0) { // 0 log 0 is 0, also where a logarithm is minus infinity
+            sum += p_v * (log_p - log_q);
         }
         if (scale != 0) {
-            logits_m[v] = (expf(log_q) - p) * scale;
+            logits_m[v] = (expf(log_q) - p_v) * scale;
         }
     }
     sum = block_reduce(sum, Sum(), partial);
