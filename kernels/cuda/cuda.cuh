@@ -17,8 +17,9 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <functional>
+#include <map>
 #include <string>
-#include <vector>
 
 #include "kernels.h"
 #include "support/check.h"
@@ -183,6 +184,7 @@ public:
     void zero(void* dst, size_t bytes) override;
     const void* map(const void* host, size_t bytes) override;
     void unmap(const void* mapped) override;
+    void repeat(const std::string& key, const std::function<void()>& step) override;
 
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override;
     WeightType operand_type() const override { return bf16_ ? WeightType::bf16 : WeightType::f32; }
@@ -231,6 +233,15 @@ private:
         int64_t floats = 0;
     };
     Scratch scratch_[4];
+
+    struct Recorded {
+        bool was_done = false; // once as it is: whatever grows has grown
+        cudaGraphExec_t graph = nullptr;
+    };
+    void record(Recorded& recorded, const std::function<void()>& step);
+    void forget_recorded();
+    std::map<std::string, Recorded> recorded_;
+    bool recording_ = false;
 };
 
 } // namespace skintern
