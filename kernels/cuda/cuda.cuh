@@ -20,6 +20,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <type_traits>
 
 #include "kernels.h"
 #include "support/check.h"
@@ -147,6 +148,53 @@ __device__ __forceinline__ void put(float* out, int64_t i, float value) { out[i]
 __device__ __forceinline__ void put(uint16_t* out, int64_t i, float value) { out[i] = bf16_bits(value); }
 __device__ __forceinline__ float get(const float* in, int64_t i) { return in[i]; }
 __device__ __forceinline__ float get(const uint16_t* in, int64_t i) { return bf16_value(in[i]); }
+
+// kWidth neighbouring numbers, which a thread loads and stores at once: 16 bytes of F32 where kWidth is 4.
+template <int kWidth>
+struct Numbers {
+    float v[kWidth];
+};
+
+template <int kWidth>
+__device__ __forceinline__ Numbers<kWidth> load(const float* in, int64_t i) {
+    if constexpr (kWidth == 4) {
+        const float4 four = *reinterpret_cast<const float4*>(in + i);
+        return {four.x, four.y, four.z, four.w};
+    } else {
+        return {in[i]};
+    }
+}
+
+template <int kWidth>
+__device__ __forceinline__ void store(float* out, int64_t i, const Numbers<kWidth>& x) {
+    if constexpr (kWidth == 4) {
+        *reinterpret_cast<float4*>(out + i) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+    } else {
+        out[i] = x.v[0];
+    }
+}
+
+template <int kWidth>
+__device__ __forceinline__ void store(uint16_t* out, int64_t i, const Numbers<kWidth>& x) {
+    if constexpr (kWidth == 4) {
+        const auto pair = [&](int at) { return bf16_bits(x.v[at]) | static_cast<uint32_t>(bf16_bits(x.v[at + 1])) << 16; };
+        *reinterpret_cast<uint2*>(out + i) = make_uint2(pair(0), pair(2));
+    } else {
+        out[i] = bf16_bits(x.v[0]);
+    }
+}
+
+// Calls `body` with the width, as a constant, in which rows of `count` numbers at these addresses may be loaded and stored: 4
+// or 1. Of BF16 four numbers are 8 bytes.
+template <class Body, class... Pointers>
+void with_width(int64_t count, const Body& body, const Pointers*... pointers) {
+    const bool aligned = ((reinterpret_cast<uintptr_t>(pointers) % (4 * sizeof(Pointers)) == 0) && ...);
+    if (count % 4 == 0 && aligned) {
+        body(std::integral_constant<int, 4>());
+    } else {
+        body(std::integral_constant<int, 1>());
+    }
+}
 
 // Calls `body(pointer)` with the matrix's numbers as float* or, BF16, as uint16_t*.
 template <class Body>
