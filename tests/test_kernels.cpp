@@ -266,11 +266,10 @@ TEST_CASE("every step towards the matmul of CUDA agrees with the reference", "[k
         reference().matmul(Layout::nt, want.data(), a.data(), b.data(), s.M, s.N, s.K, 1, false);
         reference().matmul(Layout::nt, magnitude.data(), a_abs.data(), b_abs.data(), s.M, s.N, s.K, 1, false);
         const Vector tolerance = scaled((double(s.K) + 3.0) * kU, magnitude);
-        const auto run = [&](const CudaMatmulStep& step, auto guard) {
-            constexpr size_t kGuard = decltype(guard)::value;
+        const auto run = [&](const CudaMatmulStep& step) {
             Kernels& cuda = *(step.bf16 ? bf16_backends() : backends())[0].one;
-            Buffer<real, kGuard> out(cuda, nans(s.M * s.N)), a_(cuda, a), b_(cuda, b);
-            Buffer<uint16_t, kGuard> a16(cuda, a_halves), b16(cuda, b_halves);
+            Reals out(cuda, nans(s.M * s.N)), a_(cuda, a), b_(cuda, b);
+            Buffer<uint16_t> a16(cuda, a_halves), b16(cuda, b_halves);
             const Matrix left = step.bf16 ? Matrix(a16.data(), WeightType::bf16) : Matrix(a_.data());
             const Matrix right = step.bf16 ? Matrix(b16.data(), WeightType::bf16) : Matrix(b_.data());
             step.run(cuda, out.data(), left, right, s.M, s.N, s.K);
@@ -279,8 +278,9 @@ TEST_CASE("every step towards the matmul of CUDA agrees with the reference", "[k
         for (int i = 0; i < kCudaMatmulStepCount; i++) {
             const CudaMatmulStep& step = cuda_matmul_steps()[i];
             INFO(format("step %s, M %d, N %d, K %d", step.name, int(s.M), int(s.N), int(s.K)));
-            REQUIRE(mismatch(run(step, std::integral_constant<size_t, kNotAligned>()), want, tolerance) == "");
-            REQUIRE(mismatch(run(step, std::integral_constant<size_t, kAligned>()), want, tolerance) == "");
+            REQUIRE(mismatch(run(step), want, tolerance) == "");
+            const AlignedTensors now;
+            REQUIRE(mismatch(run(step), want, tolerance) == "");
         }
     }
 }
@@ -829,5 +829,29 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
         REQUIRE(no_ints.read().empty());
         REQUIRE(sums.read() == kept);
         REQUIRE(weight.read() == kept);
+    });
+}
+
+TEST_CASE("a step that is repeated does its ops anew on what memory then holds, also after memory was freed", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        Reals out(kernels, {0, 0, 0}), bias(kernels, {1, 2, 3});
+        int calls = 0;
+        const auto step = [&] {
+            calls++;
+            kernels.bias_forward(out.data(), bias.data(), 1, 3);
+        };
+        for (int i = 0; i < 4; i++) {
+            kernels.repeat("step", step);
+        }
+        REQUIRE(out.read() == Vector{4, 8, 12});
+        kernels.upload(bias.data(), Vector{10, 20, 30}.data(), 3 * sizeof(real));
+        kernels.repeat("step", step);
+        REQUIRE(out.read() == Vector{14, 28, 42});
+        const bool records = calls == 2; // as it is, and once to record it
+        REQUIRE((records || calls == 5));
+        kernels.free(kernels.alloc(64));
+        kernels.repeat("step", step);
+        REQUIRE(calls == (records ? 3 : 6));
+        REQUIRE(out.read() == Vector{24, 48, 72});
     });
 }

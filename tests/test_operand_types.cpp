@@ -33,18 +33,17 @@ const std::vector<std::vector<int64_t>> kShapes = {{1, 1, 1, 1},    {3, 5, 17, 1
                                                    {48, 17, 62, 5}, {50, 16, 576, 5}, {64, 32, 34, 1},  {300, 33, 1536, 16}};
 
 // A product of two terms; the operands of the first lie in these types.
-template <size_t kGuard = kNotAligned>
 Outputs product_of(Kernels& kernels, Layout layout, WeightType a, WeightType b, const std::vector<Vector>& operands,
                    int64_t M, int64_t N, int64_t K, int64_t K2) {
-    std::deque<Buffer<real, kGuard>> reals;
-    std::deque<Buffer<uint16_t, kGuard>> halves;
+    std::deque<Reals> reals;
+    std::deque<Halves> halves;
     const auto put = [&](const Vector& x, WeightType type) -> Matrix {
         if (type == WeightType::bf16) {
             return {halves.emplace_back(kernels, to_bf16(x)).data(), type};
         }
         return reals.emplace_back(kernels, x).data();
     };
-    Buffer<real, kGuard> out(kernels, nans(M * N));
+    Reals out(kernels, nans(M * N));
     Product product;
     product.out = out.data();
     product.N = N;
@@ -117,7 +116,8 @@ TEST_CASE("operands that begin on a vector boundary are multiplied as others, to
                     const Outputs plain = product_of(*backend.one, layout, kF32, kF32, operands, M, N, K, K2);
                     for (const auto& [a, b] : std::vector<std::pair<WeightType, WeightType>>{
                              {kF32, kF32}, {kBf16, kF32}, {kF32, kBf16}, {kBf16, kBf16}}) {
-                        const Outputs got = product_of<kAligned>(*backend.one, layout, a, b, operands, M, N, K, K2);
+                        const AlignedTensors now;
+                        const Outputs got = product_of(*backend.one, layout, a, b, operands, M, N, K, K2);
                         REQUIRE(mismatch(got[0], expected, tolerance) == "");
                         REQUIRE((backend.library || (layout == Layout::nt && M <= kFewRows) || same_bits(got, plain)));
                     }

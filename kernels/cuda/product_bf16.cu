@@ -159,24 +159,28 @@ __device__ __forceinline__ void multiply_tile(const ProductBatch& batch) {
 // ---- the tiles -----------------------------------------------------------------------------------------------------------
 
 // resident: product_bf16_wide_kernel 128 threads, 2 blocks, 65536 bytes shared
+// uses: product_bf16_wide_kernel mma.sync ldmatrix cp.async
 template <bool kAAlongK, bool kBAlongK>
 __global__ void __launch_bounds__(128, 2) product_bf16_wide_kernel(const __grid_constant__ ProductBatch batch) {
     multiply_tile<128, 128, 32, 64, 64, 4, kAAlongK, kBAlongK>(batch);
 }
 
 // resident: product_bf16_middle_kernel 128 threads, 4 blocks, 32768 bytes shared
+// uses: product_bf16_middle_kernel mma.sync ldmatrix cp.async
 template <bool kAAlongK, bool kBAlongK>
 __global__ void __launch_bounds__(128, 4) product_bf16_middle_kernel(const __grid_constant__ ProductBatch batch) {
     multiply_tile<64, 64, 32, 32, 32, 4, kAAlongK, kBAlongK>(batch);
 }
 
 // resident: product_bf16_narrow32_kernel 128 threads, 3 blocks, 36864 bytes shared
+// uses: product_bf16_narrow32_kernel mma.sync ldmatrix cp.async
 template <bool kAAlongK, bool kBAlongK>
 __global__ void __launch_bounds__(128, 3) product_bf16_narrow32_kernel(const __grid_constant__ ProductBatch batch) {
     multiply_tile<64, 32, 64, 64, 32, 3, kAAlongK, kBAlongK>(batch);
 }
 
 // resident: product_bf16_narrow16_kernel 128 threads, 4 blocks, 30720 bytes shared
+// uses: product_bf16_narrow16_kernel mma.sync ldmatrix cp.async
 template <bool kAAlongK, bool kBAlongK>
 __global__ void __launch_bounds__(128, 4) product_bf16_narrow16_kernel(const __grid_constant__ ProductBatch batch) {
     multiply_tile<64, 16, 64, 64, 16, 3, kAAlongK, kBAlongK>(batch);

@@ -134,6 +134,7 @@ __device__ __forceinline__ uint32_t pair_of(const uint16_t* x, int64_t row, int6
 // fragments each lane collects from shared memory as the PTX manual lays them out (ptx.cuh). The roof is sixteen times as
 // high, and eight lanes that read the same place of eight rows find them in the same banks, two by two.
 // resident: step_mma_kernel 128 threads, 8 blocks, 4096 bytes shared
+// uses: step_mma_kernel mma.sync
 __global__ void __launch_bounds__(128, 8) step_mma_kernel(float* out, const uint16_t* a, const uint16_t* b, int64_t M, int64_t N,
                                                           int64_t K) {
     __shared__ uint32_t a_tile[kMmaTile][kMmaDepth / 2], b_tile[kMmaTile][kMmaDepth / 2]; // pairs
@@ -179,6 +180,7 @@ __global__ void __launch_bounds__(128, 8) step_mma_kernel(float* out, const uint
 // 7. ldmatrix from swizzled tiles (operand_tile.cuh): one instruction brings a lane four words of four fragments, and the eight
 // rows that it reads lie in different banks. Everything still waits for the tile to come from memory.
 // resident: step_ldmatrix_kernel 128 threads, 4 blocks, 8192 bytes shared
+// uses: step_ldmatrix_kernel mma.sync ldmatrix
 __global__ void __launch_bounds__(128, 4) step_ldmatrix_kernel(const __grid_constant__ ProductBatch batch) {
     constexpr int kDepth = 32;
     using Tile = OperandTile<kMmaTile, kDepth, true>;

@@ -393,6 +393,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 
 cudaError_t cudaMalloc(void** ptr, size_t bytes) {
+    if (bytes > size_t{8} << 30) {
+        return cudaErrorMemoryAllocation;
+    }
     *ptr = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
     return *ptr == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
