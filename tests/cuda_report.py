@@ -66,8 +66,9 @@ def read_ptxas(text):
 
 
 def is_of(mangled, name):
-    """Whether a mangled symbol is of the function `name`, of whatever arguments."""
-    return re.search(rf"(?<!\d){len(name)}{name}(?![a-z0-9_])", mangled) is not None
+    """Whether a mangled symbol is of the function `name`, of whatever arguments. The length of a name stands before it, and before
+    that may stand the eight hexadecimal digits that end the name of a file's unnamed namespace."""
+    return re.search(rf"((?<!\d)|_[0-9a-f]{{8}}){len(name)}{name}(?![a-z0-9_])", mangled) is not None
 
 
 def entries(ptx):

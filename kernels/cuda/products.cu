@@ -70,8 +70,8 @@ void decode(MatrixOut to, Matrix b, int64_t rows, int K, cudaStream_t stream) {
 // ---- slices of K ---------------------------------------------------------------------------------------------------------
 
 // out = base + alpha * (the sums of slice 0, 1, ...), a thread an element.
-// resident: sum_slices_kernel 256 threads, 6 blocks, 0 bytes shared
-__global__ void __launch_bounds__(256, 6) sum_slices_kernel(const __grid_constant__ ProductBatch batch) {
+// resident: sum_slices_kernel 256 threads, 4 blocks, 0 bytes shared
+__global__ void __launch_bounds__(256, 4) sum_slices_kernel(const __grid_constant__ ProductBatch batch) {
     const ProductArgs& product = batch.list[blockIdx.y];
     const int64_t count = static_cast<int64_t>(product.M) * product.N;
     if (product.slices == 1) {
