@@ -259,7 +259,7 @@ int main(int argc, char** argv) {
     try {
         comm = open_comm();
         if (comm->size() > 1 && args[0] != "train") {
-            return comm->fail(2, "skintern: " + args[0] + " runs as one process, train alone as several under mpirun");
+            return comm->fail(2, "skintern: " + args[0] + " runs as one process: only train runs as several under mpirun");
         }
         const std::string command = command_of(args);
         add_config_arguments(args);
