@@ -80,7 +80,7 @@ endif
 # Sums over GPUs. NCCL's processes find each other by MPI.
 CUDA_ROOT ?= /usr/local/cuda
 NCCL_FLAGS := -I$(CUDA_ROOT)/include
-NCCL_LIBS  := -L$(CUDA_ROOT)/lib64 -L$(CUDA_ROOT)/lib -lnccl -lcudart
+NCCL_LIBS  := -L$(CUDA_ROOT)/lib64 -L$(CUDA_ROOT)/lib -lnccl -lcudart_static -ldl -lrt
 ifndef NCCL
 ifeq ($(CUDA)$(MPI),11)
 NCCL := $(call probe,$(HASH)include <cuda_runtime_api.h>\n$(HASH)include <nccl.h>,$(NCCL_FLAGS) $(NCCL_LIBS))

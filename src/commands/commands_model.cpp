@@ -19,6 +19,7 @@
 #include "support/progress.h"
 #include "support/utf8.h"
 #include "tasks/benchmarks.h"
+#include "tasks/words.h"
 
 namespace skintern {
 
@@ -117,8 +118,33 @@ std::vector<Sample> read_token_rows(const std::string& path) {
     return rows;
 }
 
+// rank_by_information(), of which each process does a share: what another has ranked is added to zeros.
+std::vector<RankedText> rank_together(Transformer& model, const Bpe& bpe, const std::vector<std::string>& texts, Comm& comm) {
+    const auto is_own = [&](size_t i) { return i % static_cast<size_t>(comm.size()) == static_cast<size_t>(comm.rank()); };
+    std::vector<std::string> own;
+    for (size_t i = 0; i < texts.size(); i++) {
+        if (is_own(i)) {
+            own.push_back(texts[i]);
+        }
+    }
+    std::vector<RankedText> own_ranked = rank_by_information(model, bpe, bpe.bos(), own);
+    std::vector<RankedText> ranked;
+    for (size_t i = 0, next = 0; i < texts.size(); i++) {
+        if (is_own(i)) {
+            ranked.push_back(std::move(own_ranked[next++]));
+        } else {
+            ranked.push_back({split_words(texts[i]), {}});
+            ranked.back().rank.resize(ranked.back().words.size());
+        }
+        std::vector<double> ranks(ranked.back().rank.begin(), ranked.back().rank.end());
+        comm.all_reduce_sum(ranks.data(), static_cast<int64_t>(ranks.size()));
+        ranked.back().rank.assign(ranks.begin(), ranks.end());
+    }
+    return ranked;
+}
+
 // The rows of each stage, from a --tokens file or from records and a method.
-std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& model, const Comm& comm) {
+std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& model, Comm& comm) {
     if (!o.tokens.empty()) {
         std::vector<Row> rows;
         for (Sample& sample : read_token_rows(o.tokens)) {
@@ -143,8 +169,7 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     std::vector<RankedText> ranked;
     if (method.curriculum()) {
         model.use_adapter(false);
-        ranked = rank_by_information(model, bpe, settings.bos,
-                                     texts_to_shorten(method, records, settings.templates));
+        ranked = rank_together(model, bpe, texts_to_shorten(method, records, settings.templates), comm);
         model.use_adapter(true);
     }
     std::vector<std::vector<Row>> stages;
