@@ -1,6 +1,6 @@
 # skintern — `make` builds ./skintern; `make help` lists the rest.
 #
-# Optional features are found by compiling a probe and told in one line each; switch one off with OPENBLAS=0, AMX=0.
+# Optional features are found by compiling a probe and told in one line each; switch one off with OPENBLAS=0, AMX=0, MPI=0.
 
 CXX      ?= g++
 BUILD    ?= build
@@ -73,6 +73,35 @@ ifeq ($(CUDA),1)
 else
   $(info CUDA      not used: no --device cuda (it needs nvcc of the CUDA Toolkit 12.8 or newer))
 endif
+CUDA_ROOT := $(abspath $(dir $(shell command -v $(NVCC)))..)
+
+# Open MPI's compiler says where its C interface lies; the one for C++ is left out.
+MPI_FLAGS := -DOMPI_SKIP_MPICXX $(shell mpicc --showme:compile 2>/dev/null)
+MPI_LIBS  := $(shell mpicc --showme:link 2>/dev/null)
+ifndef MPI
+MPI := $(call probe,$(HASH)include <mpi.h>,$(MPI_FLAGS) $(MPI_LIBS))
+endif
+ifeq ($(MPI),1)
+  LIBS += $(MPI_LIBS)
+  $(info MPI       found: `mpirun -n N ./skintern train` shares the rows of an update among N processes)
+else
+  $(info MPI       not used: one process trains (apt-get install libopenmpi-dev openmpi-bin))
+endif
+
+# Sums over GPUs. NCCL's processes find each other by MPI.
+NCCL_FLAGS := -I$(CUDA_ROOT)/include
+NCCL_LIBS  := -L$(CUDA_ROOT)/lib64 -Wl,-rpath,$(CUDA_ROOT)/lib64 -lnccl -lcudart_static -ldl -lrt
+ifndef NCCL
+ifeq ($(CUDA)$(MPI),11)
+NCCL := $(call probe,$(HASH)include <cuda_runtime_api.h>\n$(HASH)include <nccl.h>,$(NCCL_FLAGS) $(NCCL_LIBS))
+endif
+endif
+ifeq ($(NCCL),1)
+  LIBS += $(NCCL_LIBS)
+  $(info NCCL      found: with --device cuda, `mpirun -n N ./skintern train` adds up gradients on the GPUs)
+else
+  $(info NCCL      not used: no sums on GPUs (they need CUDA, NCCL and MPI in the build))
+endif
 endif
 
 # ---- objects -----------------------------------------------------------------------------------------------------
@@ -104,7 +133,6 @@ KERNEL_OBJECTS := $(PLAIN_KERNELS:%=$(BUILD)/kernels/%.o) $(ISA_OBJECTS)
 # The CUDA kernels, twice: by nvcc for a GPU, and by the host compiler for tests/cuda_host, which runs them on the CPU.
 CUDA_SOURCES := $(wildcard kernels/cuda/*.cu)
 ifeq ($(CUDA),1)
-  CUDA_ROOT := $(abspath $(dir $(shell command -v $(NVCC)))..)
   LIBS += -L$(CUDA_ROOT)/lib64 -lcudart_static -ldl -lrt
   KERNEL_OBJECTS += $(CUDA_SOURCES:%.cu=$(BUILD)/%.o)
   $(BUILD)/kernels/make_kernels.o: FLAGS += -DSKINTERN_CUDA
@@ -116,6 +144,18 @@ HOST_CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_h
   $(filter-out $(BUILD)/kernels/make_kernels.o $(CUDA_SOURCES:%.cu=$(BUILD)/%.o),$(KERNEL_OBJECTS))
 
 SOURCES  := $(wildcard src/*/*.cpp)
+ifneq ($(MPI),1)
+  SOURCES := $(filter-out src/distributed/mpi_comm.cpp,$(SOURCES))
+else
+  $(BUILD)/src/distributed/comm.o: FLAGS += -DSKINTERN_MPI
+  $(BUILD)/src/distributed/mpi_comm.o: FLAGS += $(MPI_FLAGS)
+endif
+ifneq ($(NCCL),1)
+  SOURCES := $(filter-out src/distributed/nccl_comm.cpp,$(SOURCES))
+else
+  $(BUILD)/src/distributed/comm.o: FLAGS += -DSKINTERN_NCCL
+  $(BUILD)/src/distributed/nccl_comm.o: FLAGS += $(NCCL_FLAGS)
+endif
 OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 
 # Tests named *_gradients run in double: the same model files, compiled once more with real = double.
@@ -245,7 +285,7 @@ fuzz:
 	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
 		$(FUZZ_CXX) -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null || \
 		{ echo "make fuzz needs clang++ with libFuzzer (apt-get install clang), or FUZZ_CXX=clang++-NN"; exit 1; }
-	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENBLAS=0 OPT=-O1 \
+	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENBLAS=0 MPI=0 OPT=-O1 \
 		EXTRA="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option" \
 		$(FUZZ_BUILD)/fuzz/seeds $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/fuzz/fuzz_%)
 ifdef FUZZ_SECONDS

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs what `make`, `make test` and `make bench` need, on Debian and Ubuntu; elsewhere says what to install.
 set -eu
-packages="g++ make libutf8proc-dev nlohmann-json3-dev libcli11-dev libopenblas-openmp-dev catch2"
+packages="g++ make libutf8proc-dev nlohmann-json3-dev libcli11-dev libopenblas-openmp-dev libopenmpi-dev openmpi-bin catch2"
 if ! command -v apt-get > /dev/null; then
     echo "This is not Debian or Ubuntu. Install with your package manager: a C++20 compiler, make, utf8proc," \
-        "nlohmann-json and CLI11; for tests Catch2; optional: OpenBLAS." >&2
+        "nlohmann-json and CLI11; for tests Catch2; optional: OpenBLAS, Open MPI." >&2
     exit 1
 fi
 missing=""

@@ -3,7 +3,6 @@
 #include "cuda/cuda.h"
 #include "support/check.h"
 
-
 namespace skintern {
 
 std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
@@ -38,6 +37,16 @@ const CudaMatmulStep* cuda_matmul_steps() {
 #else
     return nullptr;
 #endif
+}
+
+Roofs measure_roofs(const KernelOptions& options) {
+#ifdef SKINTERN_CUDA
+    if (options.device == "cuda") {
+        return measure_cuda_roofs();
+    }
+#endif
+    return {measure_peak(options.isa, options.threads), measure_peak(options.isa, options.threads, true),
+            measure_bandwidth(options.threads)};
 }
 
 } // namespace skintern

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <memory>
 #include <set>
 
@@ -256,12 +255,17 @@ int main(int argc, char** argv) {
     if (args.empty() || (args[0].starts_with("-") && !help)) {
         args.insert(args.begin(), "reproduce");
     }
+    auto comm = std::make_unique<Comm>();
     try {
+        comm = open_comm();
+        if (comm->size() > 1 && args[0] != "train") {
+            return comm->fail(2, "skintern: " + args[0] + " runs as one process: only train runs as several under mpirun");
+        }
         const std::string command = command_of(args);
         add_config_arguments(args);
         add_reproduce(app, value_of(args, "--preset", "tiny"), command);
         add_data_commands(app);
-        add_model_commands(app);
+        add_model_commands(app, *comm);
         add_bench_commands(app);
         add_merge_command(app);
         add_compress_command(app);
@@ -271,19 +275,15 @@ int main(int argc, char** argv) {
         app.parse(args);
         return 0;
     } catch (const CLI::CallForHelp& e) {
-        return app.exit(e);
+        return comm->leads() ? app.exit(e) : 0;
     } catch (const CLI::ParseError& e) {
-        std::cerr << "skintern: " << e.what() << " (see skintern --help)\n";
-        return 2;
+        return comm->fail(2, std::string("skintern: ") + e.what() + " (see skintern --help)");
     } catch (const Error& e) {
         const std::string file = std::filesystem::path(e.file).filename().string();
-        std::cerr << "skintern: " << e.what() << " [" << file << ":" << e.line << "]\n";
-        return 1;
+        return comm->fail(1, format("skintern: %s [%s:%d]", e.what(), file.c_str(), e.line));
     } catch (const std::bad_alloc&) {
-        std::cerr << "skintern: not enough memory\n";
-        return 1;
+        return comm->fail(1, "skintern: not enough memory");
     } catch (const std::exception& e) {
-        std::cerr << "skintern: " << e.what() << "\n";
-        return 1;
+        return comm->fail(1, std::string("skintern: ") + e.what());
     }
 }

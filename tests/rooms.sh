@@ -2,7 +2,7 @@
 # The rooms of src/ in the order of docs/architecture.md: a file includes headers of its own room and of those before it.
 # Prints "ok <room>" or "not ok <file>: <header>".
 set -u
-rooms="support formats tokenizer tasks model method pretraining report measure experiment commands"
+rooms="support distributed formats tokenizer tasks model method pretraining report measure experiment commands"
 for folder in src/*/; do
     room=$(basename "$folder")
     case " $rooms " in

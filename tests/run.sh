@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
-# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh or tests/oracles.py.
+# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh, tests/mpi.sh or tests/oracles.py.
 set -u
 build=${BUILD:-build}
 passed=0
@@ -22,7 +22,7 @@ for binary in "$build/tests/unit" "$build/tests/gradients"; do
     passed=$((passed + cases - wrong))
 done
 
-for script in rooms cli; do
+for script in rooms cli mpi; do
     echo "== tests/$script.sh"
     sh "tests/$script.sh" > "$build/tests/$script.log" 2>&1
     grep -v '^ok ' "$build/tests/$script.log"

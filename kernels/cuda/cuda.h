@@ -1,4 +1,5 @@
-// cuda.h — the CUDA backend as the rest of the program sees it: a factory, with no header of CUDA behind it.
+// cuda.h — the CUDA backend as the rest of the program sees it: a factory, the roofs of the device, and the numbered
+// steps of its matrix product, with no header of CUDA behind them.
 #pragma once
 
 #include <memory>
@@ -10,6 +11,8 @@ namespace skintern {
 // The kernels of this folder on the first GPU that the process sees (CUDA_VISIBLE_DEVICES). Throws Error where there is no
 // driver, no GPU, or one of a compute capability below 8.0. `bf16` as dtype of KernelOptions.
 std::unique_ptr<Kernels> make_cuda_kernels(bool bf16);
+
+Roofs measure_cuda_roofs();
 
 // A numbered version of out(M,N) = a(M,K) b(N,K)^T on a GPU: product_steps.cu. a and b are of type bf16 where `bf16` says so,
 // else f32; `cuda` is of make_cuda_kernels(bf16), and its memory holds all three.

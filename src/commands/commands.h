@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "distributed/comm.h"
 #include "kernels.h"
 #include "model/transformer.h"
 
@@ -46,7 +47,7 @@ std::vector<ConfigSection> config_sections(const std::string& path);
 void add_data_commands(CLI::App& app);  // data, tokenizer, tokenize, inspect
 void add_merge_command(CLI::App& app);  // merge
 void add_compress_command(CLI::App& app); // compress
-void add_model_commands(CLI::App& app); // train, pretrain, generate, logits, trace, flops
+void add_model_commands(CLI::App& app, Comm& comm); // train (by all of `comm`), pretrain, generate, logits, trace, flops
 void add_bench_commands(CLI::App& app); // bench, check
 void add_eval_commands(CLI::App& app);  // eval, score
 

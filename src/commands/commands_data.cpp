@@ -25,7 +25,7 @@ void add_common(CLI::App* sub, Common* common) {
     sub->add_option("--activations", common->kernels.activations,
                     "f32, or q8: rounded to 8 bits to decode with weights in Q8_0, Q4_0 or Q4_1")
         ->capture_default_str();
-    sub->add_option("--threads", common->kernels.threads, "0: as many as there are")
+    sub->add_option("--threads", common->kernels.threads, "0: as many as there are; under mpirun a process's share of them")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
     sub->add_option("--seed", common->seed)->capture_default_str();

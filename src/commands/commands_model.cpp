@@ -1,4 +1,4 @@
-// commands_model.cpp — train, generate, logits, trace, flops: one model, one job.
+// commands_model.cpp — train (by one process or several), generate, logits, trace, flops: one model, one job.
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -20,6 +20,7 @@
 #include "support/progress.h"
 #include "support/utf8.h"
 #include "tasks/benchmarks.h"
+#include "tasks/words.h"
 
 namespace skintern {
 
@@ -118,8 +119,33 @@ std::vector<Sample> read_token_rows(const std::string& path) {
     return rows;
 }
 
+// rank_by_information(), of which each process does a share: what another has ranked is added to zeros.
+std::vector<RankedText> rank_together(Transformer& model, const Bpe& bpe, const std::vector<std::string>& texts, Comm& comm) {
+    const auto is_own = [&](size_t i) { return i % static_cast<size_t>(comm.size()) == static_cast<size_t>(comm.rank()); };
+    std::vector<std::string> own;
+    for (size_t i = 0; i < texts.size(); i++) {
+        if (is_own(i)) {
+            own.push_back(texts[i]);
+        }
+    }
+    std::vector<RankedText> own_ranked = rank_by_information(model, bpe, bpe.bos(), own);
+    std::vector<RankedText> ranked;
+    for (size_t i = 0, next = 0; i < texts.size(); i++) {
+        if (is_own(i)) {
+            ranked.push_back(std::move(own_ranked[next++]));
+        } else {
+            ranked.push_back({split_words(texts[i]), {}});
+            ranked.back().rank.resize(ranked.back().words.size());
+        }
+        std::vector<double> ranks(ranked.back().rank.begin(), ranked.back().rank.end());
+        comm.all_reduce_sum(ranks.data(), static_cast<int64_t>(ranks.size()));
+        ranked.back().rank.assign(ranks.begin(), ranks.end());
+    }
+    return ranked;
+}
+
 // The rows of each stage, from a --tokens file or from records and a method.
-std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& model) {
+std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& model, Comm& comm) {
     if (!o.tokens.empty()) {
         std::vector<Row> rows;
         for (Sample& sample : read_token_rows(o.tokens)) {
@@ -144,18 +170,19 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     std::vector<RankedText> ranked;
     if (method.curriculum()) {
         model.use_adapter(false);
-        ranked = rank_by_information(model, bpe, settings.bos,
-                                     texts_to_shorten(method, records, settings.templates));
+        ranked = rank_together(model, bpe, texts_to_shorten(method, records, settings.templates), comm);
         model.use_adapter(true);
     }
     std::vector<std::vector<Row>> stages;
     for (const Stage& stage : method_stages(method, o.curriculum)) {
         const StageRows rows = make_stage_rows(method, stage, records, ranked, bpe, settings);
-        say(format("stage %lld: %zu rows, %lld as examples, %lld with less knowledge, %lld with fewer examples, %lld "
-                   "too long and left out",
-                   static_cast<long long>(stage.index), rows.rows.size(), static_cast<long long>(rows.as_shots),
-                   static_cast<long long>(rows.knowledge_cut), static_cast<long long>(rows.shots_cut),
-                   static_cast<long long>(rows.left_out)));
+        if (comm.leads()) {
+            say(format("stage %lld: %zu rows, %lld as examples, %lld with less knowledge, %lld with fewer examples, %lld "
+                       "too long and left out",
+                       static_cast<long long>(stage.index), rows.rows.size(), static_cast<long long>(rows.as_shots),
+                       static_cast<long long>(rows.knowledge_cut), static_cast<long long>(rows.shots_cut),
+                       static_cast<long long>(rows.left_out)));
+        }
         CHECK(!rows.rows.empty(), "no row of %s fits --cutoff-len %lld", o.data.c_str(),
               static_cast<long long>(o.cutoff_len));
         stages.push_back(rows.rows);
@@ -163,9 +190,15 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     return stages;
 }
 
-void run_train(const TrainOptions& o) {
+void run_train(TrainOptions o, Comm& processes) {
     CHECK(o.data.empty() != o.tokens.empty(), "train needs either --data or --tokens");
+    const auto on_device = open_device_comm(processes, o.kernels.device);
+    Comm& comm = on_device ? *on_device : processes;
+    o.kernels.threads = o.kernels.threads > 0 ? o.kernels.threads : comm.threads();
     const auto kernels = open_kernels(o);
+    if (comm.leads() && comm.size() > 1) {
+        say(format("%d processes, the first: %s", comm.size(), kernels->name().c_str()));
+    }
     CHECK(o.lora_dropout == 0, "--lora-dropout is %g: this version trains without dropout, which is 0", o.lora_dropout);
     LoraConfig lora = o.lora;
     if (lora.target_modules == std::vector<std::string>{"all-linear"}) {
@@ -180,7 +213,7 @@ void run_train(const TrainOptions& o) {
     if (!o.adapter_init.empty()) {
         load_adapter(o.adapter_init, *model);
     }
-    const std::vector<std::vector<Row>> stages = rows_by_stage(o, *model);
+    const std::vector<std::vector<Row>> stages = rows_by_stage(o, *model, comm);
     const int64_t n_stages = static_cast<int64_t>(stages.size());
     const double rows = o.epochs * static_cast<double>(stages.back().size());
     const int64_t updates =
@@ -203,15 +236,18 @@ void run_train(const TrainOptions& o) {
             save_adapter(o.out + "/stage-" + std::to_string(t), *model, lora, o.model);
         }
     };
-    const TrainSummary summary = train(*model, run, o.resume);
+    const TrainSummary summary = train(*model, run, o.resume, comm);
+    if (!comm.leads()) {
+        return;
+    }
     save_adapter(o.out, *model, lora, o.model);
     std::printf("%s: %lld updates, %lld tokens\n", o.out.c_str(), static_cast<long long>(summary.updates),
                 static_cast<long long>(summary.tokens));
 }
 
-void add_train(CLI::App& app) {
+void add_train(CLI::App& app, Comm& comm) {
     auto o = std::make_shared<TrainOptions>();
-    CLI::App* sub = app.add_subcommand("train", "fine-tune an adapter");
+    CLI::App* sub = app.add_subcommand("train", "fine-tune an adapter; several processes under mpirun share the work");
     add_model_options(sub, o.get());
     sub->add_option("--data", o->data, "records, JSONL or a JSON list");
     sub->add_option("--tokens", o->tokens, "rows {\"ids\":[...],\"labels\":[...]}");
@@ -253,7 +289,7 @@ void add_train(CLI::App& app) {
     sub->add_option("--shots-from", o->curriculum.shots_from, "block or similar")->capture_default_str();
     sub->add_flag("--one-schedule", o->train.one_schedule);
     sub->add_option("--save-steps", o->train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
-    sub->callback([o] { run_train(*o); });
+    sub->callback([o, &comm] { run_train(*o, comm); });
 }
 
 // ---- generate, logits, trace, flops ------------------------------------------------------------------------------------
@@ -446,8 +482,8 @@ void add_flops(CLI::App& app) {
 
 } // namespace
 
-void add_model_commands(CLI::App& app) {
-    add_train(app);
+void add_model_commands(CLI::App& app, Comm& comm) {
+    add_train(app, comm);
     add_pretrain(app);
     add_generate(app);
     add_logits(app);

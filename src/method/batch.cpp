@@ -1,6 +1,7 @@
 // batch.cpp — see batch.h.
 #include "method/batch.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "support/check.h"
@@ -32,6 +33,21 @@ std::vector<Batch> pack(const std::vector<Sample>& samples, int64_t max_tokens) 
         add_sample(batches.back(), sample);
     }
     return batches;
+}
+
+std::vector<int> divide(const std::vector<Sample>& samples, int processes) {
+    const auto tokens = [&](size_t i) { return samples[i].ids.size() + samples[i].teacher_ids.size(); };
+    std::vector<size_t> longest_first(samples.size());
+    std::iota(longest_first.begin(), longest_first.end(), size_t{0});
+    std::stable_sort(longest_first.begin(), longest_first.end(), [&](size_t a, size_t b) { return tokens(a) > tokens(b); });
+    std::vector<size_t> load(static_cast<size_t>(processes));
+    std::vector<int> owner(samples.size());
+    for (const size_t i : longest_first) {
+        const auto least = std::min_element(load.begin(), load.end());
+        owner[i] = static_cast<int>(least - load.begin());
+        *least += tokens(i);
+    }
+    return owner;
 }
 
 int64_t Order::operator()(int64_t k) {

@@ -15,6 +15,10 @@ void add_sample(Batch& batch, const Sample& sample);
 // Splits samples into batches of at most `max_tokens` tokens (a longer sample stands alone), in order.
 std::vector<Batch> pack(const std::vector<Sample>& samples, int64_t max_tokens);
 
+// Which of `processes` computes each sample of an update: the longest first, each to the one that has the fewest tokens yet,
+// so that two differ by at most the longest sample. (samples), by the numbers of tokens alone.
+std::vector<int> divide(const std::vector<Sample>& samples, int processes);
+
 // Row number of the k-th draw from n rows: every epoch is a new permutation, by (seed, epoch) alone.
 class Order {
 public:

@@ -2,6 +2,7 @@
 #include "method/train.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -72,32 +73,78 @@ struct Cost {
     int64_t tokens = 0, flops = 0;
 };
 
-// One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds what they cost to `cost`, returns the mean loss.
+// ---- several processes -------------------------------------------------------------------------------------------
+
+// Fails in a process whose value is not, to the last bit, that of process 0; `what` it then did.
+void check_same(Comm& comm, double value, const char* what) {
+    uint64_t bits = std::bit_cast<uint64_t>(value);
+    comm.broadcast(&bits, sizeof bits);
+    CHECK(bits == std::bit_cast<uint64_t>(value), "process %d of %d %s", comm.rank(), comm.size(), what);
+}
+
+void broadcast(Comm& comm, Arena& arena) {
+    std::vector<real> host = download(arena.kernels(), arena.data(), arena.numel());
+    comm.broadcast(host.data(), host.size() * sizeof(real));
+    arena.kernels().upload(arena.data(), host.data(), host.size() * sizeof(real));
+}
+
+// Every process begins where process 0 stands, which alone has read the saved state.
+void share_state(Comm& comm, Transformer& model, Adamw& adamw, TrainPosition* at) {
+    if (comm.size() == 1) {
+        return;
+    }
+    int64_t step = adamw.step();
+    comm.broadcast(at, sizeof *at);
+    comm.broadcast(&step, sizeof step);
+    adamw.set_step(step);
+    broadcast(comm, model.trained());
+    broadcast(comm, adamw.m());
+    broadcast(comm, adamw.v());
+}
+
+// ---- one update --------------------------------------------------------------------------------------------------
+
+// The samples of a task in one update: how many tokens all of them label, and those that this process computes.
+struct Share {
+    int64_t labelled = 0;
+    double weight = 1; // of the task
+    std::vector<Sample> samples;
+};
+
+// One update: rows k0 .. k0 + batch_size - 1 of the stage. Adds what they cost to `cost`, returns the mean loss. Afterwards
+// the gradients are those of all rows, in every process.
 double accumulate_gradients(Transformer& model, const RowSource& row_source, const TrainConfig& config, int64_t k0,
-                            Cost* cost) {
-    std::map<int64_t, std::vector<Sample>> of_task;
+                            Cost* cost, Comm& comm) {
+    std::vector<Sample> all;
     for (int64_t k = k0; k < k0 + config.batch_size; k++) {
         for (Sample& sample : row_source(k)) {
             cost->tokens += static_cast<int64_t>(sample.ids.size());
             cost->flops += sample_flops(model.config(), model.lora(), sample);
-            of_task[sample.task].push_back(std::move(sample));
+            all.push_back(std::move(sample));
+        }
+    }
+    check_same(comm, static_cast<double>(cost->tokens), "drew rows of another length: its data or options differ");
+    const std::vector<int> owner = divide(all, comm.size());
+    std::map<int64_t, Share> of_task;
+    for (size_t i = 0; i < all.size(); i++) {
+        Share& share = of_task.try_emplace(all[i].task, Share{0, all[i].weight, {}}).first->second;
+        share.labelled += all[i].target_tokens();
+        if (owner[i] == comm.rank()) {
+            share.samples.push_back(std::move(all[i]));
         }
     }
     model.grads().zero();
     double loss = 0;
-    for (const auto& [task, samples] : of_task) {
-        int64_t labelled = 0;
-        for (const Sample& sample : samples) {
-            labelled += sample.target_tokens();
-        }
-        CHECK(labelled > 0, "an update has no labelled token");
-        const double weight = samples.front().weight;
+    for (const auto& [task, share] : of_task) {
+        CHECK(share.labelled > 0, "an update has no labelled token");
         double sum = 0;
-        for (const Batch& batch : batches_of(model, samples, config.micro_tokens)) {
-            sum += model.forward_backward(batch, weight / static_cast<double>(labelled));
+        for (const Batch& batch : batches_of(model, share.samples, config.micro_tokens)) {
+            sum += model.forward_backward(batch, share.weight / static_cast<double>(share.labelled));
         }
-        loss += weight * sum / static_cast<double>(labelled);
+        loss += share.weight * sum / static_cast<double>(share.labelled);
     }
+    comm.all_reduce_sum(model.grads().kernels(), model.grads().data(), model.grads().numel());
+    comm.all_reduce_sum(&loss, 1);
     if (!std::isfinite(loss)) {
         throw Diverged(format("the loss is %f: training has diverged, try a smaller --lr", loss), __FILE__, __LINE__);
     }
@@ -128,20 +175,35 @@ int64_t updates_of_stage(int64_t total, int64_t stages, int64_t t) {
 }
 
 TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
-    make_folder(run.folder);
+    Comm alone;
+    return train(model, run, resume, alone);
+}
+
+TrainSummary train(Transformer& model, const TrainRun& run, bool resume, Comm& comm) {
     model.recompute(run.config.recompute);
     const std::string state_path = run.folder + "/state.safetensors";
     const std::string log_path = run.folder + "/log.jsonl";
     Adamw adamw(run.config.adamw, model.trained(), model.grads());
     TrainPosition at;
-    if (resume && file_exists(state_path)) {
-        at = load_state(state_path, model, adamw);
-        say(run.label + ": continues after update " + std::to_string(at.step));
+    if (comm.leads()) {
+        make_folder(run.folder);
+        if (resume && file_exists(state_path)) {
+            at = load_state(state_path, model, adamw);
+            say(run.label + ": continues after update " + std::to_string(at.step));
+        }
+        // Without a saved state nothing is kept: what stands before the first update is written again too.
+        const int64_t kept = at.step > 0 ? at.step : -1;
+        truncate_log(log_path, kept);
+        truncate_log(run.folder + "/meter.jsonl", kept);
     }
-    // Without a saved state nothing is kept: what stands before the first update is written again too.
-    const int64_t kept = at.step > 0 ? at.step : -1;
-    truncate_log(log_path, kept);
-    truncate_log(run.folder + "/meter.jsonl", kept);
+    share_state(comm, model, adamw, &at);
+    const auto save = [&](const TrainPosition& position) {
+        const double length = model.trained().kernels().sum_squares(model.trained().data(), model.trained().numel());
+        check_same(comm, length, "computes other last bits, as other processors may: give all the same --isa");
+        if (comm.leads()) {
+            save_state(state_path, model, adamw, position);
+        }
+    };
 
     const int64_t stages = static_cast<int64_t>(run.stage_updates.size());
     const int64_t total = std::accumulate(run.stage_updates.begin(), run.stage_updates.end(), int64_t{0});
@@ -152,7 +214,7 @@ TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
     };
     Progress progress(run.label, total, "updates");
     progress.skip(at.step);
-    if (at.step == 0 && run.after_step) {
+    if (at.step == 0 && run.after_step && comm.leads()) {
         run.after_step(0);
     }
     for (; at.stage <= stages; at.stage++, at.update = 0) {
@@ -167,33 +229,35 @@ TrainSummary train(Transformer& model, const TrainRun& run, bool resume) {
                                                       : learning_rate(run.config.adamw, at.update, updates);
             Cost cost;
             const double loss =
-                accumulate_gradients(model, row_source, run.config, at.update * run.config.batch_size, &cost);
+                accumulate_gradients(model, row_source, run.config, at.update * run.config.batch_size, &cost, comm);
             const double norm = adamw.update(lr);
             at.update++;
             at.step++;
             at.tokens += cost.tokens;
-            nlohmann::ordered_json row = {{"step", at.step}, {"stage", at.stage},   {"loss", loss},
-                                                {"grad_norm", norm}, {"lr", lr},          {"tokens", cost.tokens}};
-            if (&model.trained() == &model.adapter()) {
-                row["flops"] = cost.flops;
-            }
-            append_line(log_path, row.dump());
-            progress.update(at.step, format("loss %.3f  %.0f tokens/s", loss,
-                                            static_cast<double>(at.tokens - tokens_before) / seconds()));
-            if (run.after_step) {
-                run.after_step(at.step);
+            if (comm.leads()) {
+                nlohmann::ordered_json row = {{"step", at.step}, {"stage", at.stage},   {"loss", loss},
+                                              {"grad_norm", norm}, {"lr", lr},          {"tokens", cost.tokens}};
+                if (&model.trained() == &model.adapter()) {
+                    row["flops"] = cost.flops;
+                }
+                append_line(log_path, row.dump());
+                progress.update(at.step, format("loss %.3f  %.0f tokens/s", loss,
+                                                static_cast<double>(at.tokens - tokens_before) / seconds()));
+                if (run.after_step) {
+                    run.after_step(at.step);
+                }
             }
             if (at.step % run.config.save_steps == 0) {
-                save_state(state_path, model, adamw, at);
+                save(at);
             }
         }
-        if (run.after_stage) {
+        if (run.after_stage && comm.leads()) {
             run.after_stage(at.stage);
         }
         TrainPosition next = at;
         next.stage++;
         next.update = 0;
-        save_state(state_path, model, adamw, next);
+        save(next);
     }
     return {at.step, at.tokens, seconds()};
 }

@@ -2,12 +2,17 @@
 //
 // A run is a list of stages; a stage is a number of updates and a function that gives its k-th row. The folder of a run
 // holds log.jsonl (a row an update) and state.safetensors, from which a killed run continues with the same bits.
+//
+// Several processes (comm.h) share the samples of an update and add up their gradients before clipping. The loss is divided by
+// the labelled tokens of the whole update, so it is that of one process but for the order of sums. Process 0 alone has the
+// folder: it writes, and what it read there when a run continues is sent to the others.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <vector>
 
+#include "distributed/comm.h"
 #include "method/batch.h"
 #include "model/adamw.h"
 #include "model/transformer.h"
@@ -37,9 +42,9 @@ struct TrainRun {
     std::string label; // for the progress bar
     TrainConfig config;
     std::vector<int64_t> stage_updates;                  // (stages)
-    std::function<RowSource(int64_t stage)> rows_of;     // stage counts from 1
-    std::function<void(int64_t step)> after_step;        // 0: before the first update; may be empty
-    std::function<void(int64_t stage)> after_stage;      // may be empty
+    std::function<RowSource(int64_t stage)> rows_of;     // stage counts from 1; the same in every process
+    std::function<void(int64_t step)> after_step;        // 0: before the first update; in process 0; may be empty
+    std::function<void(int64_t stage)> after_stage;      // in process 0; may be empty
 };
 
 struct TrainSummary {
@@ -51,7 +56,8 @@ struct TrainSummary {
 // Trains what model.trained() names. The loss of an update is the sum over all labelled tokens of its rows divided by
 // their number, however the rows are split into micro-batches; with several tasks a row, the weighted sum of those of the
 // tasks. With `resume`, continues from the saved state.
-TrainSummary train(Transformer& model, const TrainRun& run, bool resume);
+TrainSummary train(Transformer& model, const TrainRun& run, bool resume, Comm& comm);
+TrainSummary train(Transformer& model, const TrainRun& run, bool resume); // one process
 
 // FLOPs of a sample in one update of an adapter: forward and backward, and the forward pass of its teacher where it has one.
 int64_t sample_flops(const ModelConfig& config, const LoraConfig& lora, const Sample& sample);

@@ -3,6 +3,7 @@
 // Blocks run one after another. The threads of a block are fibres: each runs until it waits (at a barrier, or for the other
 // lanes of its warp), then the next one runs. When none can run and not all have ended, the wait can never end: that is a
 // mistake, and it is told with the place where each waits.
+#include <chrono>
 #include <csetjmp>
 #include <cstdarg>
 #include <cstdio>
@@ -451,6 +452,26 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+    *event = reinterpret_cast<cudaEvent_t>(new std::chrono::steady_clock::time_point());
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    delete reinterpret_cast<std::chrono::steady_clock::time_point*>(event);
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+    *reinterpret_cast<std::chrono::steady_clock::time_point*>(event) = std::chrono::steady_clock::now();
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+    using Time = std::chrono::steady_clock::time_point;
+    const std::chrono::duration<float, std::milli> took = *reinterpret_cast<Time*>(end) - *reinterpret_cast<Time*>(begin);
+    *milliseconds = took.count();
+    return cudaSuccess;
+}
 
 // ---- graphs ----------------------------------------------------------------------------------------------------------------
 
