@@ -153,7 +153,7 @@ $(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
 
 $(BUILD)/cuda_host/%.o: %.cu
 	@mkdir -p $(@D)
-	$(CXX) -Itests/cuda_host $(FLAGS) -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
+	$(CXX) -Itests/cuda_host $(FLAGS) -Wno-unknown-pragmas -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
 
 $(BUILD)/cuda_host/%.o: tests/cuda_host/%.cpp
 	@mkdir -p $(@D)
