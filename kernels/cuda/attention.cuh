@@ -353,7 +353,7 @@ template <int kRows, int kWidth>
 struct Bf16Load<float, kRows, kWidth> {
     static constexpr int kParts = kRows * kWidth / 8 / kAttentionThreads;
     static_assert(kParts * 8 * kAttentionThreads == kRows * kWidth);
-    static constexpr int kAhead = kWidth <= 96 ? kParts : kParts / 4; // more has no room in registers: the rest waits for finish()
+    static constexpr int kAhead = kWidth <= 96 ? kParts : kParts / 2; // more has no room in registers: the rest waits for finish()
     float4 part[kAhead][2];
 
     __device__ __forceinline__ void start(uint16_t*, const MemoryRows<float>& m) { load_parts<kWidth, 8>(part, m); }
@@ -436,6 +436,50 @@ __device__ __forceinline__ void mma_rows_by_rows(float (&sum)[kM][kN][4], const 
     }
 }
 
+// One warp: scores (as q k^T left them) become p = exp2((s - largest) scale_log2), and o, l and largest follow. Query r of the
+// warp sees the keys below unseen + r of this tile. A row is four threads.
+template <int kWidth, int kM, int kN>
+__device__ __forceinline__ void online_softmax(float (&s)[kM][kN][4], float (&o)[kM][kWidth / 8][4], float (&largest)[kM][2],
+                                               float (&l)[kM][2], float scale_log2, int unseen) {
+    const int g = lane_of_warp() / 4, column = lane_of_warp() % 4 * 2;
+    const bool masked = unseen < 8 * kN;
+#pragma unroll
+    for (int m = 0; m < kM; m++) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) { // rows g and g + 8
+            float higher = largest[m][i];
+#pragma unroll
+            for (int n = 0; n < kN; n++) {
+#pragma unroll
+                for (int e = 2 * i; e < 2 * i + 2; e++) {
+                    if (masked && 8 * n + column + e % 2 >= unseen + 16 * m + g + 8 * i) {
+                        s[m][n][e] = -INFINITY;
+                    }
+                    higher = Max()(higher, s[m][n][e]);
+                }
+            }
+            higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 1));
+            higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 2));
+            const float shrink = exp2_approx((largest[m][i] - higher) * scale_log2); // every query sees key 0: `higher` is a number
+            largest[m][i] = higher;
+            l[m][i] *= shrink;
+#pragma unroll
+            for (int n = 0; n < kWidth / 8; n++) {
+                o[m][n][2 * i] *= shrink;
+                o[m][n][2 * i + 1] *= shrink;
+            }
+#pragma unroll
+            for (int n = 0; n < kN; n++) {
+#pragma unroll
+                for (int e = 2 * i; e < 2 * i + 2; e++) {
+                    s[m][n][e] = exp2_approx((s[m][n][e] - higher) * scale_log2);
+                    l[m][i] += s[m][n][e];
+                }
+            }
+        }
+    }
+}
+
 // Scores in the registers of their product as the left operand of the next, rounded: words[m][j] is for keys 16 j .. 16 j+15.
 template <int kM, int kN>
 __device__ __forceinline__ void to_operand(uint32_t (&words)[kM][kN / 2][4], const float (&p)[kM][kN][4]) {
@@ -482,13 +526,16 @@ __device__ __forceinline__ void mma_store(float* out, const float (&sum)[kM][kWi
 #pragma unroll
         for (int i = 0; i < 2; i++) {
             const int row = 16 * m + g + 8 * i;
+            if (row >= rows) {
+                continue;
+            }
             float* at = out + row * stride;
 #pragma unroll
             for (int n = 0; n < kWidth / 8; n++) {
 #pragma unroll
                 for (int e = 0; e < 2; e++) {
                     const int c = 8 * n + 2 * t + e;
-                    if (row < rows && c < HS) {
+                    if (c < HS) {
                         at[c] = sum[m][n][2 * i + e] * factor[m][i];
                     }
                 }

@@ -143,50 +143,6 @@ struct ForwardBf16Shared {
     uint16_t v[bf16_keys(kWidth) * kWidth];
 };
 
-// One warp: scores (as q k^T left them) become p = exp2((s - largest) scale_log2), and o, l and largest follow. Query r of the
-// warp sees the keys below unseen + r of this tile. A row is four threads.
-template <int kWidth, int kM, int kN>
-__device__ __forceinline__ void online_softmax(float (&s)[kM][kN][4], float (&o)[kM][kWidth / 8][4], float (&largest)[kM][2],
-                                               float (&l)[kM][2], float scale_log2, int unseen) {
-    const int g = lane_of_warp() / 4, column = lane_of_warp() % 4 * 2;
-    const bool masked = unseen < 8 * kN;
-#pragma unroll
-    for (int m = 0; m < kM; m++) {
-#pragma unroll
-        for (int i = 0; i < 2; i++) { // rows g and g + 8
-            float higher = largest[m][i];
-#pragma unroll
-            for (int n = 0; n < kN; n++) {
-#pragma unroll
-                for (int e = 2 * i; e < 2 * i + 2; e++) {
-                    if (masked && 8 * n + column + e % 2 >= unseen + 16 * m + g + 8 * i) {
-                        s[m][n][e] = -INFINITY;
-                    }
-                    higher = Max()(higher, s[m][n][e]);
-                }
-            }
-            higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 1));
-            higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 2));
-            const float shrink = exp2_approx((largest[m][i] - higher) * scale_log2); // every query sees key 0: `higher` is a number
-            largest[m][i] = higher;
-            l[m][i] *= shrink;
-#pragma unroll
-            for (int n = 0; n < kWidth / 8; n++) {
-                o[m][n][2 * i] *= shrink;
-                o[m][n][2 * i + 1] *= shrink;
-            }
-#pragma unroll
-            for (int n = 0; n < kN; n++) {
-#pragma unroll
-                for (int e = 2 * i; e < 2 * i + 2; e++) {
-                    s[m][n][e] = exp2_approx((s[m][n][e] - higher) * scale_log2);
-                    l[m][i] += s[m][n][e];
-                }
-            }
-        }
-    }
-}
-
 // resident: attention_forward_bf16_kernel 128 threads, 2 blocks, 49152 bytes shared
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_bf16_kernel(AttentionView<T> a) {
