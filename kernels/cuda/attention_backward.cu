@@ -113,6 +113,8 @@ struct BackwardF32Shared {
     float D[kF32BackwardRows];
 };
 
+static_assert(sizeof(BackwardF32Shared<kMaxHeadSize>) == 77056); // as promised
+
 // p and ds of a query and key from s = q.k and dp = dout.v. The first query sees one key: its p is 1 whatever the score, and
 // sends no gradient through it.
 __device__ __forceinline__ void f32_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D, int query,
@@ -231,6 +233,8 @@ struct BackwardBf16Shared {
     float lse[2][kBf16BackwardRows];
     float D[2][kBf16BackwardRows];
 };
+
+static_assert(sizeof(BackwardBf16Shared<kMaxHeadSize>) == 66560); // as promised
 
 // p = exp(s scale - lse), and ds = p (dp - D) in place of dp.
 __device__ __forceinline__ void bf16_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D, bool seen) {

@@ -121,6 +121,8 @@ struct DecodeShared {
     float of_warp[kDecodeWarps][kQueries][kWidth + 2]; // o, m, l
 };
 
+static_assert(sizeof(DecodeShared<kMaxHeadSize, 8>) == 16640); // as promised
+
 // Keys of a group of lanes that are on their way at once, and blocks of a processor: what the registers have room for.
 __host__ __device__ constexpr int keys_ahead(int queries) { return queries <= 4 ? 4 : 2; }
 constexpr int decode_blocks(int queries) { return queries == 1 ? 4 : queries <= 4 ? 3 : 2; }

@@ -52,6 +52,8 @@ struct ForwardF32Shared {
     float p[kF32Queries * f32_stride(kF32Keys)];
 };
 
+static_assert(sizeof(ForwardF32Shared<kMaxHeadSize>) == 76800); // as promised
+
 // resident: attention_forward_f32_kernel 128 threads, 2 blocks, 76800 bytes shared
 template <class T, int kWidth>
 __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_f32_kernel(AttentionView<T> a) {
@@ -142,6 +144,8 @@ struct ForwardBf16Shared {
     uint16_t k[bf16_keys(kWidth) * kWidth];
     uint16_t v[bf16_keys(kWidth) * kWidth];
 };
+
+static_assert(sizeof(ForwardBf16Shared<kMaxHeadSize>) == 49152);
 
 // resident: attention_forward_bf16_kernel 128 threads, 2 blocks, 49152 bytes shared
 template <class T, int kWidth>

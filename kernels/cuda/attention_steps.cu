@@ -111,6 +111,8 @@ struct Step3Shared {
     float v[kStep3Keys * f32_stride(kWidth)];
 };
 
+static_assert(sizeof(Step3Shared<kMaxHeadSize>) == 33792); // as promised
+
 // 3. A tile of keys and values comes to shared memory once and meets all queries of the head (Dao et al. 2022, algorithm 1:
 // keys outside, queries inside). A thread has a query, and makes kStep3Keys scores at a time; the maximum, the sum and the
 // output of a query lie in memory between two tiles. A block has a whole head of a sequence.
@@ -184,6 +186,8 @@ struct Step5Shared {
     uint16_t v[kStep5Keys * kWidth];
 };
 
+static_assert(sizeof(Step5Shared<kMaxHeadSize>) == 32768); // as promised
+
 // Rows of memory, rounded, as a tile that lies row by row.
 template <int kWidth>
 __device__ __forceinline__ void round_rows(uint16_t* tile, const MemoryRows<float>& m, int rows) {
@@ -198,9 +202,9 @@ __device__ __forceinline__ uint32_t two_of_row(const uint16_t* at) { return *rei
 // 5. Both products by the tensor cores: a warp has 16 queries, whose scores stay in the registers in which the second product
 // wants them. Fragments come from shared memory two numbers at a time, as the PTX manual draws them; rows that are read together
 // begin in the same bank.
-// resident: attention_step5_kernel 128 threads, 4 blocks, 32768 bytes shared
+// resident: attention_step5_kernel 128 threads, 3 blocks, 32768 bytes shared
 template <int kWidth>
-__global__ void __launch_bounds__(kAttentionThreads, 4) attention_step5_kernel(AttentionView<float> a) {
+__global__ void __launch_bounds__(kAttentionThreads, 3) attention_step5_kernel(AttentionView<float> a) {
     constexpr int kN = kStep5Keys / 8;
     Step5Shared<kWidth>& shared = shared_memory<Step5Shared<kWidth>>();
     const Batch& b = a.batch;

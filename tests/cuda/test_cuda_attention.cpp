@@ -3,6 +3,7 @@
 #include "attention_cases.h"
 #include "cuda/cuda.h"
 #include "kernel_backends.h"
+#include "test_support.h"
 
 using namespace skintern;
 using namespace skintern::kernel_tests;
@@ -40,5 +41,5 @@ TEST_CASE("CUDA attention says which heads are too large for it", "[kernels][cud
     const std::unique_ptr<Kernels> cuda = make_cuda_kernels(false);
     const AttentionCase c = {{3}, 1, 1, 129};
     const AttentionInput x(c, Rng(7, "attention"));
-    REQUIRE_THROWS_WITH(run_attention(*cuda, c, x), Catch::Matchers::Contains("heads of 129 channels"));
+    REQUIRE_THROWS_WITH(run_attention(*cuda, c, x), Contains("heads of 129 channels"));
 }
