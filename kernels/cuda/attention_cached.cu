@@ -116,21 +116,89 @@ __device__ __forceinline__ void add_groups(Partial<kNumbers>& p) {
     }
 }
 
+// One warp: what the warps of a block have found for row i of sequence s in query head h, in order; the next warp's is `apart`
+// numbers further. To out, or where keys are split to the parts.
+template <int kWidth, class T>
+__device__ __forceinline__ void store_query(const DecodeView<T>& d, int s, int i, int h, int part, const float* found, int apart) {
+    const Batch& b = d.a.batch;
+    float* to = d.parts == nullptr ? d.a.out + ((b.start[s] + i) * b.NH + h) * b.HS
+                                   : d.parts + (((static_cast<int64_t>(s) * kFewRows + i) * b.NH + h) * d.splits + part) * (b.HS + 2);
+    for (int c = lane_of_warp(); c < b.HS; c += kWarpLanes) {
+        Partial<1> all = {{0}, -INFINITY, 0};
+        for (int w = 0; w < kDecodeWarps; w++) {
+            const float* of_warp = found + w * apart;
+            add_partial(all, Partial<1>{{of_warp[c]}, of_warp[kWidth], of_warp[kWidth + 1]});
+        }
+        to[c] = d.parts == nullptr ? all.o[0] / all.sum : all.o[0];
+        if (d.parts != nullptr && c == 0) {
+            to[b.HS] = all.largest;
+            to[b.HS + 1] = all.sum;
+        }
+    }
+}
+
 template <int kWidth, int kQueries>
 struct DecodeShared {
     float of_warp[kDecodeWarps][kQueries][kWidth + 2]; // o, m, l
 };
-
 static_assert(sizeof(DecodeShared<kMaxHeadSize, 8>) == 16640); // as promised
 
 // Keys of a group of lanes that are on their way at once, and blocks of a processor: what the registers have room for.
 __host__ __device__ constexpr int keys_ahead(int queries) { return queries <= 4 ? 4 : 2; }
 constexpr int decode_blocks(int queries) { return queries == 1 ? 4 : queries <= 4 ? 3 : 2; }
 
+// kTogether scores q.k, of the keys that are `apart` from each other, the first of them j; of those that are not seen -infinity.
+template <int kLanes, int kTogether, class T>
+__device__ __forceinline__ void lane_scores(float (&score)[kTogether], const float (&q)[kLaneNumbers],
+                                            const LanePiece<T> (&k)[kTogether], int j, int apart, int seen) {
+#pragma unroll
+    for (int u = 0; u < kTogether; u++) {
+        score[u] = 0;
+#pragma unroll
+        for (int e = 0; e < kLaneNumbers; e++) {
+            score[u] += q[e] * k[u].number(e);
+        }
+#pragma unroll
+        for (int bits = kLanes / 2; bits > 0; bits /= 2) {
+            score[u] += __shfl_xor_sync(0xffffffffu, score[u], bits);
+        }
+        score[u] = j + u * apart < seen ? score[u] : -INFINITY;
+    }
+}
+
+// Adds kTogether keys with these scores: the maximum, the sum and the output shrink once for all of them.
+template <int kTogether, class T>
+__device__ __forceinline__ void add_keys(Partial<kLaneNumbers>& p, const float (&score)[kTogether], const LanePiece<T> (&v)[kTogether]) {
+    float higher = p.largest;
+#pragma unroll
+    for (int u = 0; u < kTogether; u++) {
+        higher = Max()(higher, score[u]);
+    }
+    if (higher == -INFINITY) { // nothing seen yet
+        return;
+    }
+    const float shrink = expf(p.largest - higher);
+    p.largest = higher;
+    p.sum *= shrink;
+#pragma unroll
+    for (int e = 0; e < kLaneNumbers; e++) {
+        p.o[e] *= shrink;
+    }
+#pragma unroll
+    for (int u = 0; u < kTogether; u++) {
+        const float p_u = expf(score[u] - higher);
+        p.sum += p_u;
+#pragma unroll
+        for (int e = 0; e < kLaneNumbers; e++) {
+            p.o[e] += p_u * v[u].number(e);
+        }
+    }
+}
+
 // resident: attention_decode_kernel 128 threads, 2 blocks, 16640 bytes shared
 template <class T, int kWidth, int kQueries>
 __global__ void __launch_bounds__(kAttentionThreads, decode_blocks(kQueries)) attention_decode_kernel(DecodeView<T> d) {
-    constexpr int kKeysAhead = keys_ahead(kQueries), kNumbers = kLaneNumbers, kLanes = kWidth / kNumbers, kGroups = kAttentionThreads / kLanes;
+    constexpr int kAhead = keys_ahead(kQueries), kLanes = kWidth / kLaneNumbers, kGroups = kAttentionThreads / kLanes;
     auto& of_warp = shared_memory<DecodeShared<kWidth, kQueries>>().of_warp;
     const AttentionView<T>& a = d.a;
     const Batch& b = a.batch;
@@ -141,17 +209,16 @@ __global__ void __launch_bounds__(kAttentionThreads, decode_blocks(kQueries)) at
         return;
     }
     const int HS = static_cast<int>(b.HS), group = static_cast<int>(b.NH / b.NKV), keys = a.length[s];
-    const int of_part = (keys + d.splits - 1) / d.splits;
-    const int first = part * of_part, end = min(keys, first + of_part);
+    const int of_part = (keys + d.splits - 1) / d.splits, first = part * of_part, end = min(keys, first + of_part);
     const int64_t at = (a.slot[s] * a.capacity * b.NKV + kv) * b.HS;
     const MemoryRows<T> k = memory_rows(a.k + at, b.NKV * b.HS, end, b.HS), v = memory_rows(a.v + at, b.NKV * b.HS, end, b.HS);
-    const int own_group = static_cast<int>(threadIdx.x) / kLanes, c = static_cast<int>(threadIdx.x) % kLanes * kNumbers;
+    const int own_group = static_cast<int>(threadIdx.x) / kLanes, c = static_cast<int>(threadIdx.x) % kLanes * kLaneNumbers;
 
     // Query x is row x / group in query head kv * group + x % group.
     for (int x0 = 0; x0 < rows * group; x0 += kQueries) {
-        float q[kQueries][kNumbers];
+        float q[kQueries][kLaneNumbers];
+        Partial<kLaneNumbers> p[kQueries];
         int seen[kQueries]; // keys that the query sees
-        Partial<kNumbers> p[kQueries];
 #pragma unroll
         for (int x = 0; x < kQueries; x++) {
             const int i = min(x0 + x, rows * group - 1); // behind the last one, the last one again: it is not stored
@@ -160,93 +227,46 @@ __global__ void __launch_bounds__(kAttentionThreads, decode_blocks(kQueries)) at
             p[x].largest = -INFINITY;
             p[x].sum = 0;
 #pragma unroll
-            for (int e = 0; e < kNumbers; e++) {
+            for (int e = 0; e < kLaneNumbers; e++) {
                 q[x][e] = c + e < HS ? q_i[c + e] * b.scale : 0.0f;
                 p[x].o[e] = 0;
             }
         }
-        for (int j = first + own_group; j - own_group < end; j += kGroups * kKeysAhead) { // all lanes take every turn
-            LanePiece<T> k_j[kKeysAhead], v_j[kKeysAhead];
+        for (int j = first + own_group; j - own_group < end; j += kGroups * kAhead) { // all lanes take every turn
+            LanePiece<T> k_j[kAhead], v_j[kAhead];
 #pragma unroll
-            for (int u = 0; u < kKeysAhead; u++) {
+            for (int u = 0; u < kAhead; u++) {
                 k_j[u].load(k, j + u * kGroups, c);
             }
 #pragma unroll
-            for (int u = 0; u < kKeysAhead; u++) {
+            for (int u = 0; u < kAhead; u++) {
                 v_j[u].load(v, j + u * kGroups, c);
             }
 #pragma unroll
             for (int x = 0; x < kQueries; x++) {
-                float score[kKeysAhead], higher = p[x].largest;
-#pragma unroll
-                for (int u = 0; u < kKeysAhead; u++) {
-                    score[u] = 0;
-#pragma unroll
-                    for (int e = 0; e < kNumbers; e++) {
-                        score[u] += q[x][e] * k_j[u].number(e);
-                    }
-#pragma unroll
-                    for (int bits = kLanes / 2; bits > 0; bits /= 2) {
-                        score[u] += __shfl_xor_sync(0xffffffffu, score[u], bits);
-                    }
-                    score[u] = j + u * kGroups < seen[x] ? score[u] : -INFINITY;
-                    higher = Max()(higher, score[u]);
-                }
-                if (higher > -INFINITY) {
-                    const float shrink = expf(p[x].largest - higher);
-                    p[x].largest = higher;
-                    p[x].sum *= shrink;
-#pragma unroll
-                    for (int e = 0; e < kNumbers; e++) {
-                        p[x].o[e] *= shrink;
-                    }
-#pragma unroll
-                    for (int u = 0; u < kKeysAhead; u++) {
-                        const float p_u = expf(score[u] - higher);
-                        p[x].sum += p_u;
-#pragma unroll
-                        for (int e = 0; e < kNumbers; e++) {
-                            p[x].o[e] += p_u * v_j[u].number(e);
-                        }
-                    }
-                }
+                float score[kAhead];
+                lane_scores<kLanes>(score, q[x], k_j, j, kGroups, seen[x]);
+                add_keys(p[x], score, v_j);
             }
         }
         __syncthreads(); // what the queries before left has been read
 #pragma unroll
         for (int x = 0; x < kQueries; x++) {
             add_groups<kLanes>(p[x]);
+            float* to = of_warp[warp_of_block()][x];
             if (lane_of_warp() < kLanes) {
 #pragma unroll
-                for (int e = 0; e < kNumbers; e++) {
-                    of_warp[warp_of_block()][x][c + e] = p[x].o[e];
+                for (int e = 0; e < kLaneNumbers; e++) {
+                    to[c + e] = p[x].o[e];
                 }
-                of_warp[warp_of_block()][x][kWidth] = p[x].largest;
-                of_warp[warp_of_block()][x][kWidth + 1] = p[x].sum;
+                to[kWidth] = p[x].largest;
+                to[kWidth + 1] = p[x].sum;
             }
         }
         __syncthreads();
-        // A warp a query: the warps' partials in order.
-        for (int x = warp_of_block(); x < kQueries && x0 + x < rows * group; x += kDecodeWarps) {
-            const int i = x0 + x;
-            const int64_t query = (row + i / group) * b.NH + kv * group + i % group;
-            const int64_t slot = ((static_cast<int64_t>(s) * kFewRows + i / group) * b.NH + kv * group + i % group) * d.splits + part;
-            for (int e = lane_of_warp(); e < HS; e += kWarpLanes) {
-                Partial<1> all = {{0}, -INFINITY, 0};
-                for (int w = 0; w < kDecodeWarps; w++) {
-                    add_partial(all, Partial<1>{{of_warp[w][x][e]}, of_warp[w][x][kWidth], of_warp[w][x][kWidth + 1]});
-                }
-                if (d.parts == nullptr) {
-                    a.out[query * b.HS + e] = all.o[0] / all.sum;
-                } else {
-                    float* to = d.parts + slot * (b.HS + 2);
-                    to[e] = all.o[0];
-                    if (e == 0) {
-                        to[b.HS] = all.largest;
-                        to[b.HS + 1] = all.sum;
-                    }
-                }
-            }
+        for (int x = warp_of_block(); x < kQueries && x0 + x < rows * group; x += kDecodeWarps) { // a warp a query
+            store_query<kWidth>(d, s, (x0 + x) / group, kv * group + (x0 + x) % group, part, &of_warp[0][x][0],
+                                kQueries * (kWidth + 2));
         }
     }
 }
