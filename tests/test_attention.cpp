@@ -213,7 +213,8 @@ TEST_CASE("attention_cached of few rows over a long cache agrees with the refere
     constexpr int64_t kLong = 900;
     const std::vector<int64_t> rows = {1, 3, 0, 2};
     const std::vector<int32_t> length = {kLong, 3, 0, 257}, slot = {1, 0, 2, 3};
-    for (const auto& [NH, NKV, HS] : std::vector<std::array<int64_t, 3>>{{1, 1, 8}, {9, 3, 64}, {5, 1, 128}, {2, 2, 33}}) {
+    for (const auto& [NH, NKV, HS] :
+         std::vector<std::array<int64_t, 3>>{{1, 1, 8}, {9, 3, 64}, {5, 1, 128}, {2, 2, 33}}) {
         const AttentionCase c = {{kLong}, NH, NKV, HS};
         INFO(c.text());
         Rng rng(16, "long cache");
@@ -223,8 +224,8 @@ TEST_CASE("attention_cached of few rows over a long cache agrees with the refere
             Packed packed(kernels, rows);
             Reals q_(kernels, q), k_(kernels, keys), v_(kernels, values), out(kernels, nans(q.size()));
             Ints slot_(kernels, slot), length_(kernels, length);
-            kernels.attention_cached(out.data(), q_.data(), k_.data(), v_.data(), slot_.data(), length_.data(), packed.seq, kLong,
-                                     NH, NKV, HS);
+            kernels.attention_cached(out.data(), q_.data(), k_.data(), v_.data(), slot_.data(),
+                                     length_.data(), packed.seq, kLong, NH, NKV, HS);
             return {out.read()};
         };
         require_like_reference(op, {{real((probability_roundings(c) + double(kLong)) * kU)}});
@@ -233,7 +234,8 @@ TEST_CASE("attention_cached of few rows over a long cache agrees with the refere
 
 TEST_CASE("attention of aligned tensors is that of others, bit for bit", "[kernels]") {
     // Buffers lie on an odd element: here they are copied to where memory begins, as a model has them.
-    for (const AttentionCase& c : {AttentionCase{{70, 5, 20}, 4, 2, 64}, AttentionCase{{33, 9}, 3, 1, 128}, AttentionCase{{40}, 2, 1, 36}}) {
+    for (const AttentionCase& c : {AttentionCase{{70, 5, 20}, 4, 2, 64}, AttentionCase{{33, 9}, 3, 1, 128},
+                                   AttentionCase{{40}, 2, 1, 36}}) {
         INFO(c.text());
         const AttentionInput x(c, Rng(17, "aligned"));
         for_each_dtype([&](Kernels& kernels) {
@@ -251,8 +253,8 @@ TEST_CASE("attention of aligned tensors is that of others, bit for bit", "[kerne
                 outputs.push_back(aligned(nans(o.size())));
             }
             kernels.attention_forward(outputs[0], outputs[1], q, k, v, packed.seq, c.NH, c.NKV, c.HS);
-            kernels.attention_backward(outputs[2], outputs[3], outputs[4], dout, q, k, v, outputs[0], outputs[1], packed.seq, c.NH,
-                                       c.NKV, c.HS);
+            kernels.attention_backward(outputs[2], outputs[3], outputs[4], dout, q, k, v, outputs[0],
+                                       outputs[1], packed.seq, c.NH, c.NKV, c.HS);
             for (size_t o = 0; o < expected.size(); o++) {
                 INFO("output " << o);
                 Vector got(expected[o].size());
@@ -276,11 +278,12 @@ TEST_CASE("attention of aligned tensors is that of others, bit for bit", "[kerne
                     Ints slot(kernels, {0}), length(kernels, {int32_t(c.lengths[0])});
                     Reals odd(kernels, nans(n * c.NH * c.HS));
                     real* even = aligned(nans(n * c.NH * c.HS));
-                    kernels.attention_cached(odd.data(), q_odd.data(), wide ? Matrix(k_odd32.data()) : Matrix{k_odd.data(), type},
-                                             wide ? Matrix(v_odd32.data()) : Matrix{v_odd.data(), type}, slot.data(), length.data(),
+                    kernels.attention_cached(
+                        odd.data(), q_odd.data(), wide ? Matrix(k_odd32.data()) : Matrix{k_odd.data(), type},
+                        wide ? Matrix(v_odd32.data()) : Matrix{v_odd.data(), type}, slot.data(),
+                        length.data(), rows.seq, c.lengths[0], c.NH, c.NKV, c.HS);
+                    kernels.attention_cached(even, q, {k_at, type}, {v_at, type}, slot.data(), length.data(),
                                              rows.seq, c.lengths[0], c.NH, c.NKV, c.HS);
-                    kernels.attention_cached(even, q, {k_at, type}, {v_at, type}, slot.data(), length.data(), rows.seq,
-                                             c.lengths[0], c.NH, c.NKV, c.HS);
                     Vector got(n * c.NH * c.HS);
                     kernels.download(got.data(), even, got.size() * sizeof(real));
                     REQUIRE(same_bits(got, odd.read()));

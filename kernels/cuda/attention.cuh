@@ -20,7 +20,7 @@ constexpr int kAttentionThreads = 128; // of every block here
 constexpr int kMaxHeadSize = 128;
 constexpr float kLog2e = 1.44269504f;
 
-// ---- work --------------------------------------------------------------------------------------------------------------
+// ---- work ---------------------------------------------------------------------------------------------------------------
 
 // A batch of packed sequences. A launch is for those that have least_rows .. most_rows rows; the others are another launch's.
 struct Batch {
@@ -82,7 +82,8 @@ __device__ __forceinline__ bool take_tile(RowTile& t, const Batch& batch, int64_
 // The grid of take_tile.
 inline Grid tile_grid(int64_t rows, int tile_rows, int64_t sequences, int64_t heads, size_t shared_bytes) {
     const int64_t blocks = ceil_div(rows, tile_rows) * sequences * heads;
-    CHECK(blocks < int64_t{1} << 31, "--device cuda: attention of %lld sequences of up to %lld rows is more than one grid holds",
+    CHECK(blocks < int64_t{1} << 31,
+          "--device cuda: attention of %lld sequences of up to %lld rows is more than one grid holds",
           static_cast<long long>(sequences), static_cast<long long>(rows));
     return {dim3(static_cast<unsigned>(blocks)), kAttentionThreads, shared_bytes};
 }
@@ -106,7 +107,7 @@ void with_width(int64_t HS, const Body& body) {
 // Rows > kFewRows of a launch in BF16, rows <= kFewRows of one in F32 beside it.
 constexpr int64_t kAnyRows = int64_t{1} << 40;
 
-// ---- rows in memory ----------------------------------------------------------------------------------------------------
+// ---- rows in memory -----------------------------------------------------------------------------------------------------
 
 // `rows` rows of HS numbers, `stride` apart. A tile has zeros behind its last row and last channel.
 template <class T>
@@ -180,10 +181,12 @@ __device__ __forceinline__ void load_parts(float4 (&part)[kParts][kPiece / 4], c
     }
 }
 
-// ---- tiles in F32 ------------------------------------------------------------------------------------------------------
+// ---- tiles in F32 -------------------------------------------------------------------------------------------------------
 
 // A tile lies row by row with four numbers between rows: eight rows that are read at the same column are in different banks.
-__host__ __device__ constexpr int f32_stride(int width) { return width + 4; }
+__host__ __device__ constexpr int f32_stride(int width) {
+    return width + 4;
+}
 
 // A tile on its way from memory to shared memory: start() asks for it, finish() stores what has come. What is computed in
 // between hides the way.
@@ -193,9 +196,7 @@ struct F32Load {
     static_assert(kParts * 4 * kAttentionThreads == kRows * kWidth);
     float4 part[kParts][1];
 
-    __device__ __forceinline__ void start(const MemoryRows<T>& m) {
-        load_parts<kWidth, 4>(part, m);
-    }
+    __device__ __forceinline__ void start(const MemoryRows<T>& m) { load_parts<kWidth, 4>(part, m); }
     __device__ __forceinline__ void finish(float* tile) const {
 #pragma unroll
         for (int i = 0; i < kParts; i++) {
@@ -208,8 +209,12 @@ struct F32Load {
 // The threads of a block as 8 x 16. Thread (y,x) has rows y + 8 i and, of scores, columns x + 16 j: a row is the sixteen
 // threads of half a warp.
 constexpr int kThreadRows = 8, kThreadColumns = 16;
-__device__ __forceinline__ int thread_row() { return static_cast<int>(threadIdx.x) / kThreadColumns; }
-__device__ __forceinline__ int thread_column() { return static_cast<int>(threadIdx.x) % kThreadColumns; }
+__device__ __forceinline__ int thread_row() {
+    return static_cast<int>(threadIdx.x) / kThreadColumns;
+}
+__device__ __forceinline__ int thread_column() {
+    return static_cast<int>(threadIdx.x) % kThreadColumns;
+}
 
 // sum[i][j] += a[row i] . b[row j], the channels in order.
 template <int kWidth, int kM, int kN>
@@ -302,8 +307,8 @@ __device__ __forceinline__ float row_reduce(float value, Combine combine) {
 // Rows y + 8 i of a tile to memory, times `factor`.
 template <int kWidth, int kM>
 __device__ __forceinline__ void f32_store(float* out, // row 0 of the tile, rows `stride` apart
-                                          const float (&sum)[kM][kWidth / kThreadColumns], int64_t stride, int rows,
-                                          int64_t HS, float factor) {
+                                          const float (&sum)[kM][kWidth / kThreadColumns], int64_t stride, int rows, int64_t HS,
+                                          float factor) {
 #pragma unroll
     for (int i = 0; i < kM; i++) {
         const int r = thread_row() + i * kThreadRows;
@@ -317,7 +322,7 @@ __device__ __forceinline__ void f32_store(float* out, // row 0 of the tile, rows
     }
 }
 
-// ---- tiles in BF16 -----------------------------------------------------------------------------------------------------
+// ---- tiles in BF16 ------------------------------------------------------------------------------------------------------
 
 // Two numbers, rounded to nearest even, as one word. (cvt.rn.bf16x2: unlike bf16_bits() it keeps subnormal numbers, which no
 // sum of F32 that is worth anything would notice.)
@@ -353,7 +358,8 @@ template <int kRows, int kWidth>
 struct Bf16Load<float, kRows, kWidth> {
     static constexpr int kParts = kRows * kWidth / 8 / kAttentionThreads;
     static_assert(kParts * 8 * kAttentionThreads == kRows * kWidth);
-    static constexpr int kAhead = kWidth <= 96 ? kParts : kParts / 2; // more has no room in registers: the rest waits for finish()
+    static constexpr int kAhead =
+        kWidth <= 96 ? kParts : kParts / 2; // more has no room in registers: the rest waits for finish()
     float4 part[kAhead][2];
 
     __device__ __forceinline__ void start(uint16_t*, const MemoryRows<float>& m) { load_parts<kWidth, 8>(part, m); }
@@ -372,8 +378,8 @@ private:
         for (int i = 0; i < kAhead; i++) {
             const int at = static_cast<int>(threadIdx.x) + (from + i) * kAttentionThreads;
             const float4 low = part[i][0], high = part[i][1];
-            *reinterpret_cast<uint4*>(tile + bf16_at<kWidth>(at / (kWidth / 8), at % (kWidth / 8))) =
-                make_uint4(bf16_pair(low.x, low.y), bf16_pair(low.z, low.w), bf16_pair(high.x, high.y), bf16_pair(high.z, high.w));
+            *reinterpret_cast<uint4*>(tile + bf16_at<kWidth>(at / (kWidth / 8), at % (kWidth / 8))) = make_uint4(
+                bf16_pair(low.x, low.y), bf16_pair(low.z, low.w), bf16_pair(high.x, high.y), bf16_pair(high.z, high.w));
         }
     }
 };
@@ -405,8 +411,12 @@ __device__ __forceinline__ void load_now(uint16_t* tile, const MemoryRows<float>
     load.finish(tile, m);
 }
 
-__device__ __forceinline__ int lane_of_warp() { return static_cast<int>(threadIdx.x) % kWarpLanes; }
-__device__ __forceinline__ int warp_of_block() { return static_cast<int>(threadIdx.x) / kWarpLanes; }
+__device__ __forceinline__ int lane_of_warp() {
+    return static_cast<int>(threadIdx.x) % kWarpLanes;
+}
+__device__ __forceinline__ int warp_of_block() {
+    return static_cast<int>(threadIdx.x) / kWarpLanes;
+}
 
 // One warp: sum (16 kM, 8 kN) += a b^T, a the rows a_row .. of a tile, b a tile of 8 kN rows. A thread has of sum[m][n] the
 // rows 16 m + g + 8 (r / 2), g = lane / 4, and columns 8 n + 2 (lane % 4) + r % 2.
@@ -460,7 +470,8 @@ __device__ __forceinline__ void online_softmax(float (&s)[kM][kN][4], float (&o)
             }
             higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 1));
             higher = Max()(higher, __shfl_xor_sync(0xffffffffu, higher, 2));
-            const float shrink = exp2_approx((largest[m][i] - higher) * scale_log2); // every query sees key 0: `higher` is a number
+            const float shrink =
+                exp2_approx((largest[m][i] - higher) * scale_log2); // every query sees key 0: `higher` is a number
             largest[m][i] = higher;
             l[m][i] *= shrink;
 #pragma unroll
@@ -544,7 +555,7 @@ __device__ __forceinline__ void mma_store(float* out, const float (&sum)[kM][kWi
     }
 }
 
-// ---- attention_forward.cu ------------------------------------------------------------------------------------------------
+// ---- attention_forward.cu -----------------------------------------------------------------------------------------------
 
 // Attention in tiles: sequences of least .. most rows of the view's batch, the longest of `longest` rows, in F32 or in BF16.
 template <class T>

@@ -38,9 +38,9 @@ struct BackwardView {
 
 // A warp a row and head: D[i] = sum_c dout[i,c] out[i,c].
 // resident: attention_delta_kernel 128 threads, 16 blocks, 0 bytes shared
-__global__ void __launch_bounds__(kAttentionThreads, 16) attention_delta_kernel(float* D, const float* dout, const float* out,
-                                                                               const int64_t* start, int64_t count, int64_t NH,
-                                                                               int64_t HS) {
+__global__ void __launch_bounds__(kAttentionThreads, 16)
+    attention_delta_kernel(float* D, const float* dout, const float* out, const int64_t* start, int64_t count, int64_t NH,
+                           int64_t HS) {
     const int64_t rows = start[count] * NH;
     for (int64_t i = grid_first() / kWarpLanes; i < rows; i += grid_stride() / kWarpLanes) {
         float sum = 0;
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 16) attention_delta_kernel(
     }
 }
 
-// ---- where things lie --------------------------------------------------------------------------------------------------
+// ---- where things lie ---------------------------------------------------------------------------------------------------
 
 // Rows `from` .. of a sequence in one head: those of (N,heads,HS) that begins at `matrix`.
 __device__ __forceinline__ MemoryRows<float> rows_of_head(const float* matrix, const Batch& b, const RowTile& t, int from,
@@ -89,7 +89,8 @@ struct QueryWalk {
 
 // lse and D of kQueries queries; behind the last one lse is infinite, so that p is 0.
 template <int kQueries>
-__device__ __forceinline__ void load_row_numbers(float* lse, float* D, const BackwardView& a, const RowTile& t, int from, int64_t head) {
+__device__ __forceinline__ void load_row_numbers(float* lse, float* D, const BackwardView& a, const RowTile& t, int from,
+                                                 int64_t head) {
     for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += kAttentionThreads) {
         const int64_t at = (t.row - t.from + from + i) * a.batch.NH + head;
         const bool inside = from + i < t.sequence;
@@ -98,7 +99,7 @@ __device__ __forceinline__ void load_row_numbers(float* lse, float* D, const Bac
     }
 }
 
-// ---- F32 -----------------------------------------------------------------------------------------------------------------
+// ---- F32 ----------------------------------------------------------------------------------------------------------------
 
 constexpr int kF32BackwardRows = 32; // queries and keys of a tile alike
 constexpr int kF32Scores = f32_stride(kF32BackwardRows);
@@ -117,8 +118,8 @@ static_assert(sizeof(BackwardF32Shared<kMaxHeadSize>) == 77056); // as promised
 
 // p and ds of a query and key from s = q.k and dp = dout.v. The first query sees one key: its p is 1 whatever the score, and
 // sends no gradient through it.
-__device__ __forceinline__ void f32_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D, int query,
-                                                int key) {
+__device__ __forceinline__ void f32_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D,
+                                                int query, int key) {
     p = key <= query ? expf(s * scale - lse) : 0.0f;
     ds = query == 0 ? 0.0f : p * (dp - D);
 }
@@ -221,15 +222,17 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_dq_f32_kernel(
     f32_store<kWidth>(a.dq + (t.row * b.NH + t.head) * b.HS, dq, b.NH * b.HS, t.rows, b.HS, b.scale);
 }
 
-// ---- BF16 ------------------------------------------------------------------------------------------------------------------
+// ---- BF16 ---------------------------------------------------------------------------------------------------------------
 
 constexpr int kBf16BackwardRows = 64; // a warp has 16 of them
-__host__ __device__ constexpr int bf16_backward_step(int width) { return width <= 64 ? 64 : 32; }
+__host__ __device__ constexpr int bf16_backward_step(int width) {
+    return width <= 64 ? 64 : 32;
+}
 
 template <int kWidth>
 struct BackwardBf16Shared {
-    uint16_t mine[2][kBf16BackwardRows * kWidth];                  // k and v, or q and dout: of the block
-    uint16_t theirs[2][2][bf16_backward_step(kWidth) * kWidth];    // the others: of this step and the next, by turns
+    uint16_t mine[2][kBf16BackwardRows * kWidth];               // k and v, or q and dout: of the block
+    uint16_t theirs[2][2][bf16_backward_step(kWidth) * kWidth]; // the others: of this step and the next, by turns
     float lse[2][kBf16BackwardRows];
     float D[2][kBf16BackwardRows];
 };
@@ -237,7 +240,8 @@ struct BackwardBf16Shared {
 static_assert(sizeof(BackwardBf16Shared<kMaxHeadSize>) == 66560); // as promised
 
 // p = exp(s scale - lse), and ds = p (dp - D) in place of dp.
-__device__ __forceinline__ void bf16_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D, bool seen) {
+__device__ __forceinline__ void bf16_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D,
+                                                 bool seen) {
     p = seen ? exp2_approx((s * scale - lse) * kLog2e) : 0.0f;
     ds = p * (dp - D);
 }
@@ -339,7 +343,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_dq_bf16_kernel
 #pragma unroll
                 for (int r = 0; r < 4; r++) {
                     const int key = j + 8 * n + column + r % 2, row = t.from + warp_row + g + r / 2 * 8;
-                    bf16_probability(s[0][n][r], dp[0][n][r], s[0][n][r], dp[0][n][r], b.scale, lse[r / 2], D[r / 2], key <= row);
+                    bf16_probability(s[0][n][r], dp[0][n][r], s[0][n][r], dp[0][n][r], b.scale, lse[r / 2], D[r / 2],
+                                     key <= row);
                 }
             }
             to_operand<1, kN>(ds, dp);
@@ -356,7 +361,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_dq_bf16_kernel
     mma_store<kWidth>(a.dq + ((t.row + warp_row) * b.NH + t.head) * b.HS, dq, scale, b.NH * b.HS, t.rows - warp_row, b.HS);
 }
 
-// ---- the op ----------------------------------------------------------------------------------------------------------------
+// ---- the op -------------------------------------------------------------------------------------------------------------
 
 // The sequences of least .. most rows, the longest of `longest` rows.
 static void backward_in_tiles(const BackwardView& view, int64_t longest, bool bf16, cudaStream_t stream) {
@@ -380,8 +385,8 @@ static void backward_in_tiles(const BackwardView& view, int64_t longest, bool bf
 }
 
 void CudaKernels::attention_backward(float* dq, float* dk, float* dv, const float* dout, const float* q, const float* k,
-                                     const float* v, const float* out, const float* lse, Sequences seq, int64_t NH,
-                                     int64_t NKV, int64_t HS) {
+                                     const float* v, const float* out, const float* lse, Sequences seq, int64_t NH, int64_t NKV,
+                                     int64_t HS) {
     if (seq.count == 0 || seq.max_length == 0) {
         return;
     }

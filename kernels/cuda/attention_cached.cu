@@ -3,8 +3,8 @@
 // Few new rows of a sequence (decoding): a key is read for 4 HS operations with each query, so attention is as fast as keys and
 // values arrive from memory, and they should arrive once. A block takes the keys of one key/value head for all rows and query
 // heads that read it. A lane has eight channels (16 bytes of a BF16 cache), so L = HS / 8 lanes a key and a warp 32 / L keys
-// at once, and two or four times as many on their way; each group of lanes keeps its own largest score, sum and output, and these
-// are put together at the end. Everything is F32: rounding would save nothing.
+// at once, and two or four times as many on their way; each group of lanes keeps its own largest score, sum and output, and
+// these are put together at the end. Everything is F32: rounding would save nothing.
 //
 // Where there are fewer sequences and key/value heads than the processor has room for blocks, the keys of each are split
 // (Flash-Decoding: Dao et al. 2023): each part leaves its largest score m, sum l and output o, and a second kernel adds the
@@ -21,8 +21,8 @@
 namespace skintern {
 
 constexpr int kDecodeWarps = kAttentionThreads / kWarpLanes;
-constexpr int64_t kLeastKeysOfPart = 128;  // of the capacity; fewer are not worth a second kernel
-constexpr int64_t kBlocksOfProcessor = 4;  // that are wanted
+constexpr int64_t kLeastKeysOfPart = 128; // of the capacity; fewer are not worth a second kernel
+constexpr int64_t kBlocksOfProcessor = 4; // that are wanted
 
 template <class T>
 struct DecodeView {
@@ -119,10 +119,12 @@ __device__ __forceinline__ void add_groups(Partial<kNumbers>& p) {
 // One warp: what the warps of a block have found for row i of sequence s in query head h, in order; the next warp's is `apart`
 // numbers further. To out, or where keys are split to the parts.
 template <int kWidth, class T>
-__device__ __forceinline__ void store_query(const DecodeView<T>& d, int s, int i, int h, int part, const float* found, int apart) {
+__device__ __forceinline__ void store_query(const DecodeView<T>& d, int s, int i, int h, int part, const float* found,
+                                            int apart) {
     const Batch& b = d.a.batch;
-    float* to = d.parts == nullptr ? d.a.out + ((b.start[s] + i) * b.NH + h) * b.HS
-                                   : d.parts + (((static_cast<int64_t>(s) * kFewRows + i) * b.NH + h) * d.splits + part) * (b.HS + 2);
+    float* to = d.parts == nullptr
+                    ? d.a.out + ((b.start[s] + i) * b.NH + h) * b.HS
+                    : d.parts + (((static_cast<int64_t>(s) * kFewRows + i) * b.NH + h) * d.splits + part) * (b.HS + 2);
     for (int c = lane_of_warp(); c < b.HS; c += kWarpLanes) {
         Partial<1> all = {{0}, -INFINITY, 0};
         for (int w = 0; w < kDecodeWarps; w++) {
@@ -144,10 +146,14 @@ struct DecodeShared {
 static_assert(sizeof(DecodeShared<kMaxHeadSize, 8>) == 16640); // as promised
 
 // Keys of a group of lanes that are on their way at once, and blocks of a processor: what the registers have room for.
-__host__ __device__ constexpr int keys_ahead(int queries) { return queries <= 4 ? 4 : 2; }
-constexpr int decode_blocks(int queries) { return queries == 1 ? 4 : queries <= 4 ? 3 : 2; }
+__host__ __device__ constexpr int keys_ahead(int queries) {
+    return queries <= 4 ? 4 : 2;
+}
+constexpr int decode_blocks(int queries) {
+    return queries == 1 ? 4 : queries <= 4 ? 3 : 2;
+}
 
-// kTogether scores q.k, of the keys that are `apart` from each other, the first of them j; of those that are not seen -infinity.
+// kTogether scores q.k, of keys that are `apart` from each other, the first of them j; of those that are not seen -infinity.
 template <int kLanes, int kTogether, class T>
 __device__ __forceinline__ void lane_scores(float (&score)[kTogether], const float (&q)[kLaneNumbers],
                                             const LanePiece<T> (&k)[kTogether], int j, int apart, int seen) {
@@ -168,7 +174,8 @@ __device__ __forceinline__ void lane_scores(float (&score)[kTogether], const flo
 
 // Adds kTogether keys with these scores: the maximum, the sum and the output shrink once for all of them.
 template <int kTogether, class T>
-__device__ __forceinline__ void add_keys(Partial<kLaneNumbers>& p, const float (&score)[kTogether], const LanePiece<T> (&v)[kTogether]) {
+__device__ __forceinline__ void add_keys(Partial<kLaneNumbers>& p, const float (&score)[kTogether],
+                                         const LanePiece<T> (&v)[kTogether]) {
     float higher = p.largest;
 #pragma unroll
     for (int u = 0; u < kTogether; u++) {
@@ -273,8 +280,8 @@ __global__ void __launch_bounds__(kAttentionThreads, decode_blocks(kQueries)) at
 
 // A warp a row and query head: the parts in order.
 // resident: attention_combine_kernel 128 threads, 8 blocks, 0 bytes shared
-__global__ void __launch_bounds__(kAttentionThreads, 8) attention_combine_kernel(float* out, const float* parts, Batch b,
-                                                                                int splits, int longest) {
+__global__ void __launch_bounds__(kAttentionThreads, 8)
+    attention_combine_kernel(float* out, const float* parts, Batch b, int splits, int longest) {
     const int64_t queries = b.count * longest * b.NH;
     for (int64_t i = grid_first() / kWarpLanes; i < queries; i += grid_stride() / kWarpLanes) {
         const int64_t s = i / b.NH / longest, r = i / b.NH % longest, h = i % b.NH;
@@ -294,7 +301,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 8) attention_combine_kernel
     }
 }
 
-// ---- the op ----------------------------------------------------------------------------------------------------------------
+// ---- the op -------------------------------------------------------------------------------------------------------------
 
 template <class T>
 static void decode(const DecodeView<T>& d, int64_t longest, cudaStream_t stream) {
@@ -343,8 +350,15 @@ void CudaKernels::attention_cached(float* out, const float* q, Matrix k_cache, M
     with_type(k_cache, [&](auto* k) {
         using T = std::remove_const_t<std::remove_pointer_t<decltype(k)>>;
         const auto view = [&](int64_t least_rows, int64_t most_rows) {
-            return AttentionView<T>{batch_of(seq, NH, NKV, HS, least_rows, most_rows), out, nullptr, q, k,
-                                    static_cast<const T*>(v_cache.data), slot, length, capacity};
+            return AttentionView<T>{batch_of(seq, NH, NKV, HS, least_rows, most_rows),
+                                    out,
+                                    nullptr,
+                                    q,
+                                    k,
+                                    static_cast<const T*>(v_cache.data),
+                                    slot,
+                                    length,
+                                    capacity};
         };
         decode(DecodeView<T>{view(1, kFewRows), parts, static_cast<int>(splits)}, few, stream_);
         if (seq.max_length > kFewRows) {

@@ -40,7 +40,7 @@ struct KeysOfTile {
     }
 };
 
-// ---- F32 -----------------------------------------------------------------------------------------------------------------
+// ---- F32 ----------------------------------------------------------------------------------------------------------------
 
 constexpr int kF32Queries = 64, kF32Keys = 32;
 
@@ -131,12 +131,14 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_f32_ke
     f32_store<kWidth>(a.out + q_at, o, q_stride, t.rows, HS, 1.0f);
 }
 
-// ---- BF16 ------------------------------------------------------------------------------------------------------------------
+// ---- BF16 ---------------------------------------------------------------------------------------------------------------
 
 // A warp has 32 queries: a fragment of keys or values that it loads serves two products.
 constexpr int kBf16Tiles = 2;
 constexpr int kBf16Queries = 4 * 16 * kBf16Tiles;
-__host__ __device__ constexpr int bf16_keys(int width) { return width <= 64 ? 64 : 32; } // so that o and s fit the registers
+__host__ __device__ constexpr int bf16_keys(int width) {
+    return width <= 64 ? 64 : 32;
+} // so that o and s fit the registers
 
 template <int kWidth>
 struct ForwardBf16Shared {
@@ -187,7 +189,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_bf16_k
         __syncthreads(); // the values are there, the keys have been read
         uint32_t p[kM][kN / 2][4];
         if (seen) {
-            const int unseen = keys.first + warp_row + 1 - j; // the first key of the tile that the warp's first query does not see
+            const int unseen =
+                keys.first + warp_row + 1 - j; // the first key of the tile that the warp's first query does not see
             online_softmax<kWidth>(s, o, largest, l, a.batch.scale * kLog2e, unseen);
             to_operand<kM, kN>(p, s);
         }
@@ -214,7 +217,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_forward_bf16_k
     mma_store<kWidth>(a.out + q_at + warp_row * q_stride, o, l, q_stride, t.rows - warp_row, HS);
 }
 
-// ---- the ops ---------------------------------------------------------------------------------------------------------------
+// ---- the ops ------------------------------------------------------------------------------------------------------------
 
 template <class T>
 void attend_in_tiles(const AttentionView<T>& view, int64_t longest, bool bf16, cudaStream_t stream) {

@@ -2,14 +2,14 @@
 //
 //   out[i,h] = sum_{j<=i} p_ij v[j,h'],   p_ij = exp(s_ij - lse_i),   s_ij = q[i,h].k[j,h'] / sqrt(HS)
 //
-// Every step is correct at every shape, and tested; no model runs through steps 1, 2, 3 and 5. docs/kernels.md ("CUDA: attention
-// in steps") counts what each step reads and multiplies.
+// Every step is correct at every shape, and tested; no model runs through steps 1, 2, 3 and 5. docs/kernels.md ("CUDA:
+// attention in steps") counts what each step reads and multiplies.
 #include "attention.cuh"
 #include "cuda.h"
 
 namespace skintern {
 
-// ---- 1: a thread a row ---------------------------------------------------------------------------------------------------
+// ---- 1: a thread a row --------------------------------------------------------------------------------------------------
 
 // The sequence that row n belongs to.
 __device__ __forceinline__ int64_t sequence_of(const Batch& b, int64_t n) {
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(256, 6) attention_step1_kernel(AttentionView<f
     }
 }
 
-// ---- 2: a warp a row, online softmax ---------------------------------------------------------------------------------------
+// ---- 2: a warp a row, online softmax ------------------------------------------------------------------------------------
 
 // 2. One pass: the sum and the output shrink whenever the maximum grows (Milakov & Gimelshein 2018), so that no score is ever
 // stored. Lane l has the channels l, l + 32, ...: a warp reads a key in whole sectors.
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 8) attention_step2_kernel(A
     }
 }
 
-// ---- 3: keys and values in shared memory -------------------------------------------------------------------------------------
+// ---- 3: keys and values in shared memory --------------------------------------------------------------------------------
 
 constexpr int kStep3Keys = 32;
 
@@ -132,7 +132,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 4) attention_step3_kernel(A
         k_load.finish(shared.k);
         v_load.finish(shared.v);
         __syncthreads();
-        for (int i = j + static_cast<int>(threadIdx.x); i < rows; i += kAttentionThreads) { // queries before j see none of these
+        for (int i = j + static_cast<int>(threadIdx.x); i < rows;
+             i += kAttentionThreads) { // queries before j see none of these
             const int64_t at = (first + i) * b.NH + h;
             const float* q = a.q + at * b.HS;
             float* o = a.out + at * b.HS;
@@ -173,9 +174,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 4) attention_step3_kernel(A
     }
 }
 
-// ---- 4: see attention_forward_f32_kernel -----------------------------------------------------------------------------------------
+// ---- 4: see attention_forward_f32_kernel --------------------------------------------------------------------------------
 
-// ---- 5: tensor cores -------------------------------------------------------------------------------------------------------------
+// ---- 5: tensor cores ----------------------------------------------------------------------------------------------------
 
 constexpr int kStep5Queries = 64, kStep5Keys = 32;
 
@@ -197,11 +198,13 @@ __device__ __forceinline__ void round_rows(uint16_t* tile, const MemoryRows<floa
     }
 }
 
-__device__ __forceinline__ uint32_t two_of_row(const uint16_t* at) { return *reinterpret_cast<const uint32_t*>(at); }
+__device__ __forceinline__ uint32_t two_of_row(const uint16_t* at) {
+    return *reinterpret_cast<const uint32_t*>(at);
+}
 
 // 5. Both products by the tensor cores: a warp has 16 queries, whose scores stay in the registers in which the second product
-// wants them. Fragments come from shared memory two numbers at a time, as the PTX manual draws them; rows that are read together
-// begin in the same bank.
+// wants them. Fragments come from shared memory two numbers at a time, as the PTX manual draws them; rows that are read
+// together begin in the same bank.
 // resident: attention_step5_kernel 128 threads, 3 blocks, 32768 bytes shared
 template <int kWidth>
 __global__ void __launch_bounds__(kAttentionThreads, 3) attention_step5_kernel(AttentionView<float> a) {
@@ -226,7 +229,8 @@ __global__ void __launch_bounds__(kAttentionThreads, 3) attention_step5_kernel(A
 #pragma unroll
         for (int c = 0; c < kWidth; c += 16) {
             const uint16_t* q = shared.q + (warp_row + g) * kWidth + c + two;
-            const uint32_t q_c[4] = {two_of_row(q), two_of_row(q + 8 * kWidth), two_of_row(q + 8), two_of_row(q + 8 * kWidth + 8)};
+            const uint32_t q_c[4] = {two_of_row(q), two_of_row(q + 8 * kWidth), two_of_row(q + 8),
+                                     two_of_row(q + 8 * kWidth + 8)};
 #pragma unroll
             for (int n = 0; n < kN; n++) {
                 const uint16_t* k = shared.k + (8 * n + g) * kWidth + c + two;
@@ -261,19 +265,16 @@ __global__ void __launch_bounds__(kAttentionThreads, 3) attention_step5_kernel(A
     mma_store<kWidth>(a.out + q_at + warp_row * b.NH * b.HS, o, l, b.NH * b.HS, t.rows - warp_row, b.HS);
 }
 
-// ---- 6: see attention_forward_bf16_kernel ------------------------------------------------------------------------------------------
+// ---- 6: see attention_forward_bf16_kernel -------------------------------------------------------------------------------
 
 const CudaAttentionStep kCudaAttentionSteps[kCudaAttentionStepCount] = {
-    {"1 a thread a row", false},
-    {"2 a warp a row, online softmax", false},
-    {"3 keys in shared memory", false},
-    {"4 queries outside, sums in registers", false},
-    {"5 tensor cores", true},
-    {"6 ldmatrix, mixed banks, loads ahead", true},
+    {"1 a thread a row", false},        {"2 a warp a row, online softmax", false},
+    {"3 keys in shared memory", false}, {"4 queries outside, sums in registers", false},
+    {"5 tensor cores", true},           {"6 ldmatrix, mixed banks, loads ahead", true},
 };
 
-void CudaKernels::attention_step(int step, float* out, float* lse, const float* q, const float* k, const float* v, Sequences seq,
-                                 int64_t NH, int64_t NKV, int64_t HS) {
+void CudaKernels::attention_step(int step, float* out, float* lse, const float* q, const float* k, const float* v,
+                                 Sequences seq, int64_t NH, int64_t NKV, int64_t HS) {
     if (seq.count == 0 || seq.max_length == 0) {
         return;
     }
@@ -290,16 +291,21 @@ void CudaKernels::attention_step(int step, float* out, float* lse, const float* 
             launch("attention_step2", attention_step2_kernel, grid_of(rows * kWarpLanes, kAttentionThreads), stream_, view);
             break;
         case 3:
-            launch("attention_step3", attention_step3_kernel<kWidth>, tile_grid(1, 1, seq.count, NH, sizeof(Step3Shared<kWidth>)),
-                   stream_, view, scratch(rows));
+            launch("attention_step3", attention_step3_kernel<kWidth>,
+                   tile_grid(1, 1, seq.count, NH, sizeof(Step3Shared<kWidth>)), stream_, view, scratch(rows));
             break;
-        case 4: attend_in_tiles(view, seq.max_length, false, stream_); break;
+        case 4:
+            attend_in_tiles(view, seq.max_length, false, stream_);
+            break;
         case 5:
             launch("attention_step5", attention_step5_kernel<kWidth>,
                    tile_grid(seq.max_length, kStep5Queries, seq.count, NH, sizeof(Step5Shared<kWidth>)), stream_, view);
             break;
-        case 6: attend_in_tiles(view, seq.max_length, true, stream_); break;
-        default: CHECK(false, "there is no step %d of attention", step);
+        case 6:
+            attend_in_tiles(view, seq.max_length, true, stream_);
+            break;
+        default:
+            CHECK(false, "there is no step %d of attention", step);
         }
     });
 }

@@ -1,5 +1,5 @@
-// test_cuda_attention.cpp — what only the CUDA backend has of attention: its numbered steps, and a limit of its own. Everything
-// else is tests/test_attention.cpp with SKINTERN_TEST_DEVICE=cuda.
+// test_cuda_attention.cpp — what only the CUDA backend has of attention: its numbered steps, and a limit of its own.
+// Everything else is tests/test_attention.cpp with SKINTERN_TEST_DEVICE=cuda.
 #include "attention_cases.h"
 #include "cuda/cuda.h"
 #include "kernel_backends.h"
@@ -18,8 +18,10 @@ TEST_CASE("every step towards the CUDA attention agrees with the reference", "[k
         for (int step = 1; step <= kCudaAttentionStepCount; step++) {
             INFO(c.text() << ", step " << kCudaAttentionSteps[step - 1].name);
             Packed packed(*cuda, c.lengths);
-            Reals q(*cuda, x.q), k(*cuda, x.k), v(*cuda, x.v), out(*cuda, nans(x.q.size())), lse(*cuda, nans(expected[1].size()));
-            run_cuda_attention_step(*cuda, step, out.data(), lse.data(), q.data(), k.data(), v.data(), packed.seq, c.NH, c.NKV, c.HS);
+            Reals q(*cuda, x.q), k(*cuda, x.k), v(*cuda, x.v), out(*cuda, nans(x.q.size())),
+                lse(*cuda, nans(expected[1].size()));
+            run_cuda_attention_step(*cuda, step, out.data(), lse.data(), q.data(), k.data(), v.data(), packed.seq, c.NH, c.NKV,
+                                    c.HS);
             // As in test_attention.cpp: of F32, and of operands rounded to BF16.
             Vector out_tolerance = {real((p + double(c.longest())) * kU)}, lse_tolerance = {real(p * kU)};
             if (kCudaAttentionSteps[step - 1].rounds) {
