@@ -184,8 +184,9 @@ $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 $(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-# The CUDA kernels on the CPU: the tests, and the program with --device cuda.
-$(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(HOST_CUDA_OBJECTS)
+# The CUDA kernels on the CPU: the tests and those of tests/cuda, and the program with --device cuda.
+CUDA_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/cuda/test_*.cpp))
+$(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(CUDA_TEST_OBJECTS) $(OBJECTS) $(HOST_CUDA_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
 $(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
@@ -231,7 +232,7 @@ $(BUILD)/src/support/version.o: $(BUILD)/version
 
 $(BUILD)/tests/%.o: tests/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(FLAGS) -O1 -c $< -o $@
+	$(CXX) $(FLAGS) -Itests -O1 -c $< -o $@
 
 $(BUILD)/double/%.o: %.cpp
 	@mkdir -p $(@D)

@@ -2,6 +2,7 @@
 // Tolerances: kernel_backends.h.
 #include <array>
 
+#include "attention_cases.h"
 #include "dequantize.h"
 #include "kernel_backends.h"
 
@@ -10,96 +11,6 @@ using namespace skintern::kernel_tests;
 
 namespace {
 
-struct AttentionCase {
-    std::vector<int64_t> lengths;
-    int64_t NH, NKV, HS;
-
-    int64_t rows() const { return Packed::offsets(lengths).back(); }
-    int64_t longest() const { return *std::max_element(lengths.begin(), lengths.end()); }
-    std::string text() const {
-        return format("N %d, S %d, NH %d, NKV %d, HS %d", int(rows()), int(lengths.size()), int(NH), int(NKV),
-                      int(HS));
-    }
-};
-
-// Sequences of length 0 and 1, one head, grouped heads, head sizes below and above a vector, long enough for
-// blocks.
-const std::vector<AttentionCase> kAttentionCases = {
-    {{1}, 1, 1, 1},          {{5, 1, 17, 3}, 3, 1, 5}, {{3, 0, 1, 1, 5}, 6, 2, 3},      {{17}, 2, 2, 17},
-    {{33, 1, 33}, 5, 5, 33}, {{70}, 9, 3, 64},         {{1, 100, 2, 64, 65}, 4, 2, 16}, {{300, 7}, 3, 1, 32},
-};
-
-struct AttentionInput {
-    AttentionInput(const AttentionCase& c, Rng rng)
-        : q(random_vector(rng, c.rows() * c.NH * c.HS)), k(random_vector(rng, c.rows() * c.NKV * c.HS)),
-          v(random_vector(rng, c.rows() * c.NKV * c.HS)), dout(random_vector(rng, c.rows() * c.NH * c.HS)) {}
-
-    // The rows from .. to-1, as a batch of their own.
-    AttentionInput rows(const AttentionCase& c, int64_t from, int64_t to) const {
-        AttentionInput part = *this;
-        part.q = slice(q, from * c.NH * c.HS, to * c.NH * c.HS);
-        part.k = slice(k, from * c.NKV * c.HS, to * c.NKV * c.HS);
-        part.v = slice(v, from * c.NKV * c.HS, to * c.NKV * c.HS);
-        part.dout = slice(dout, from * c.NH * c.HS, to * c.NH * c.HS);
-        return part;
-    }
-    Vector q, k, v, dout;
-};
-
-// Forward and backward: {out, lse, dq, dk, dv}.
-Outputs run_attention(Kernels& kernels, const AttentionCase& c, const AttentionInput& x) {
-    Packed packed(kernels, c.lengths);
-    Reals q(kernels, x.q), k(kernels, x.k), v(kernels, x.v), dout(kernels, x.dout);
-    Reals out(kernels, nans(q.read().size())), lse(kernels, nans(c.rows() * c.NH));
-    Reals dq(kernels, out.read()), dk(kernels, nans(x.k.size())), dv(kernels, nans(x.v.size()));
-    kernels.attention_forward(out.data(), lse.data(), q.data(), k.data(), v.data(), packed.seq, c.NH, c.NKV,
-                              c.HS);
-    kernels.attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), q.data(), k.data(), v.data(),
-                               out.data(), lse.data(), packed.seq, c.NH, c.NKV, c.HS);
-    return {out.read(), lse.read(), dq.read(), dk.read(), dv.read()};
-}
-
-// Roundings in one probability. A score is a sum of HS products of at most 1, divided by sqrt(HS): off by
-// HS sqrt(HS) u. exp makes an absolute error of its argument a relative one of its result; a probability has
-// that of its score and that of the maximum, above and below the fraction line, and the T terms of the sum
-// below it (twice: an online softmax rescales as it goes). exp itself and the quotients are worth 32 more.
-double probability_roundings(const AttentionCase& c) {
-    return 4.0 * double(c.HS) * std::sqrt(double(c.HS)) + 2.0 * double(c.longest()) + 32.0;
-}
-
-// The sums of attention_backward with every term taken absolute: bounds of the magnitudes of {dq, dk, dv}.
-Outputs backward_magnitudes(const AttentionCase& c, const AttentionInput& x, const Vector& out,
-                            const Vector& lse) {
-    const double scale = 1.0 / std::sqrt(double(c.HS));
-    const std::vector<int64_t> start = Packed::offsets(c.lengths);
-    Outputs d = {Vector(x.q.size()), Vector(x.k.size()), Vector(x.v.size())};
-    for (size_t s = 0; s + 1 < start.size(); s++) {
-        for (int64_t i = start[s]; i < start[s + 1]; i++) {
-            for (int64_t h = 0; h < c.NH; h++) {
-                const int64_t q_at = (i * c.NH + h) * c.HS;
-                for (int64_t j = start[s]; j <= i; j++) {
-                    const int64_t k_at = (j * c.NKV + h / (c.NH / c.NKV)) * c.HS;
-                    double score = 0.0, terms = 0.0; // of dp_ij - dout_i.out_i
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        score += double(x.q[q_at + e]) * double(x.k[k_at + e]) * scale;
-                        terms += std::fabs(x.dout[q_at + e]) *
-                                 (std::fabs(x.v[k_at + e]) + std::fabs(out[q_at + e]));
-                    }
-                    const double p = std::exp(score - double(lse[i * c.NH + h]));
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        d[0][q_at + e] += real(p * terms * scale * std::fabs(x.k[k_at + e]));
-                        d[1][k_at + e] += real(p * terms * scale * std::fabs(x.q[q_at + e]));
-                        d[2][k_at + e] += real(p * std::fabs(x.dout[q_at + e]));
-                    }
-                }
-            }
-        }
-    }
-    return d;
-}
-
-// ---- dtype bf16 -------------------------------------------------------------------------------------------
-
 // for_each_backend, and those of dtype bf16.
 void for_each_dtype(const std::function<void(Kernels&)>& test) {
     for_each_backend(test);
@@ -107,62 +18,6 @@ void for_each_dtype(const std::function<void(Kernels&)>& test) {
         INFO(backend.label);
         test(*backend.two);
     }
-}
-
-// How far {out, lse, dq, dk, dv} may move when every operand of a product is off by up to a share u of itself, in BF16
-// u = 2^-8, and everything else is exact. Both operands move a product by (1+u)^2 - 1 of itself at most, so a score by
-//     a_i = ((1+u)^2 - 1) max_j sum_e |q_e k_je| / sqrt(HS)
-// and lse, which no score moves by more than itself, as well: that is a factor exp(2 a_i) of p. With u of p and of v:
-//     out_i  moves by f_i P_i,  f_i = exp(2 a_i) (1+u)^2 - 1,  P_i = sum_j p_ij |v_j|
-//     dv_j   by sum_i f_i p_ij |dout_i|
-//     dp - D by f_i M_ij,       M_ij = sum_e |dout_ie| (|v_je| + P_ie), which bounds dp - D itself as well
-//     ds_ij  by p_ij M_ij (exp(2 a_i) (1+f_i) - 1), and with u of ds and of k or q by g_i = exp(2 a_i) (1+f_i) (1+u)^2 - 1
-Outputs rounding_bounds(const AttentionCase& c, const AttentionInput& x, const Vector& lse, double u) {
-    const double scale = 1.0 / std::sqrt(double(c.HS));
-    const double product = (1.0 + u) * (1.0 + u);
-    const std::vector<int64_t> start = Packed::offsets(c.lengths);
-    Outputs bound = {Vector(x.q.size()), Vector(lse.size()), Vector(x.q.size()), Vector(x.k.size()), Vector(x.v.size())};
-    for (size_t s = 0; s + 1 < start.size(); s++) {
-        for (int64_t i = start[s]; i < start[s + 1]; i++) {
-            for (int64_t h = 0; h < c.NH; h++) {
-                const int64_t q_at = (i * c.NH + h) * c.HS;
-                const auto k_at = [&](int64_t j) { return (j * c.NKV + h / (c.NH / c.NKV)) * c.HS; };
-                std::vector<double> p(i + 1), P(c.HS);
-                double a = 0.0;
-                for (int64_t j = start[s]; j <= i; j++) {
-                    double score = 0.0, terms = 0.0;
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        const double term = double(x.q[q_at + e]) * double(x.k[k_at(j) + e]) * scale;
-                        score += term;
-                        terms += std::fabs(term);
-                    }
-                    a = std::max(a, (product - 1.0) * terms);
-                    p[j] = std::exp(score - double(lse[i * c.NH + h]));
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        P[e] += p[j] * std::fabs(x.v[k_at(j) + e]);
-                    }
-                }
-                const double f = std::exp(2.0 * a) * product - 1.0;
-                const double g = std::exp(2.0 * a) * (1.0 + f) * product - 1.0;
-                bound[1][i * c.NH + h] = real(a);
-                for (int64_t e = 0; e < c.HS; e++) {
-                    bound[0][q_at + e] = real(f * P[e]);
-                }
-                for (int64_t j = start[s]; j <= i; j++) {
-                    double M = 0.0;
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        M += std::fabs(x.dout[q_at + e]) * (std::fabs(x.v[k_at(j) + e]) + P[e]);
-                    }
-                    for (int64_t e = 0; e < c.HS; e++) {
-                        bound[2][q_at + e] += real(g * p[j] * M * scale * std::fabs(x.k[k_at(j) + e]));
-                        bound[3][k_at(j) + e] += real(g * p[j] * M * scale * std::fabs(x.q[q_at + e]));
-                        bound[4][k_at(j) + e] += real(f * p[j] * std::fabs(x.dout[q_at + e]));
-                    }
-                }
-            }
-        }
-    }
-    return bound;
 }
 
 } // namespace
@@ -350,6 +205,94 @@ TEST_CASE("attention_cached of dtype bf16 rounds nothing of a cache of BF16 agai
         const Vector got = run_cached(*backend.one, c, x, WeightType::bf16);
         REQUIRE(same_bits(got, run_cached(*backend.one, c, rounded, WeightType::f32)));
         REQUIRE(same_bits(got, run_cached(*backend.two, c, x, WeightType::bf16)));
+    }
+}
+
+TEST_CASE("attention_cached of few rows over a long cache agrees with the reference", "[kernels]") {
+    // Sequences of 1 to 3 new rows over 3 to 900 keys, one slot after the other.
+    constexpr int64_t kLong = 900;
+    const std::vector<int64_t> rows = {1, 3, 0, 2};
+    const std::vector<int32_t> length = {kLong, 3, 0, 257}, slot = {1, 0, 2, 3};
+    for (const auto& [NH, NKV, HS] :
+         std::vector<std::array<int64_t, 3>>{{1, 1, 8}, {9, 3, 64}, {5, 1, 128}, {2, 2, 33}}) {
+        const AttentionCase c = {{kLong}, NH, NKV, HS};
+        INFO(c.text());
+        Rng rng(16, "long cache");
+        const Vector q = random_vector(rng, 6 * NH * HS), keys = random_vector(rng, 4 * kLong * NKV * HS);
+        const Vector values = random_vector(rng, 4 * kLong * NKV * HS);
+        const Op op = [&](Kernels& kernels) -> Outputs {
+            Packed packed(kernels, rows);
+            Reals q_(kernels, q), k_(kernels, keys), v_(kernels, values), out(kernels, nans(q.size()));
+            Ints slot_(kernels, slot), length_(kernels, length);
+            kernels.attention_cached(out.data(), q_.data(), k_.data(), v_.data(), slot_.data(),
+                                     length_.data(), packed.seq, kLong, NH, NKV, HS);
+            return {out.read()};
+        };
+        require_like_reference(op, {{real((probability_roundings(c) + double(kLong)) * kU)}});
+    }
+}
+
+TEST_CASE("attention of aligned tensors is that of others, bit for bit", "[kernels]") {
+    // Buffers lie on an odd element: here they are copied to where memory begins, as a model has them.
+    for (const AttentionCase& c : {AttentionCase{{70, 5, 20}, 4, 2, 64}, AttentionCase{{33, 9}, 3, 1, 128},
+                                   AttentionCase{{40}, 2, 1, 36}}) {
+        INFO(c.text());
+        const AttentionInput x(c, Rng(17, "aligned"));
+        for_each_dtype([&](Kernels& kernels) {
+            const Outputs expected = run_attention(kernels, c, x);
+            Packed packed(kernels, c.lengths);
+            std::vector<real*> memory;
+            const auto aligned = [&](const Vector& values) {
+                memory.push_back(static_cast<real*>(kernels.alloc(values.size() * sizeof(real))));
+                kernels.upload(memory.back(), values.data(), values.size() * sizeof(real));
+                return memory.back();
+            };
+            real *q = aligned(x.q), *k = aligned(x.k), *v = aligned(x.v), *dout = aligned(x.dout);
+            std::vector<real*> outputs;
+            for (const Vector& o : expected) {
+                outputs.push_back(aligned(nans(o.size())));
+            }
+            kernels.attention_forward(outputs[0], outputs[1], q, k, v, packed.seq, c.NH, c.NKV, c.HS);
+            kernels.attention_backward(outputs[2], outputs[3], outputs[4], dout, q, k, v, outputs[0],
+                                       outputs[1], packed.seq, c.NH, c.NKV, c.HS);
+            for (size_t o = 0; o < expected.size(); o++) {
+                INFO("output " << o);
+                Vector got(expected[o].size());
+                kernels.download(got.data(), outputs[o], got.size() * sizeof(real));
+                REQUIRE(same_bits(got, expected[o]));
+            }
+            // A cache with the same keys, of either type: all rows at once, and the last one alone.
+            for (const WeightType type : {WeightType::f32, WeightType::bf16}) {
+                std::vector<uint16_t> k16(x.k.size()), v16(x.v.size());
+                std::transform(x.k.begin(), x.k.end(), k16.begin(), rounded_bf16_bits);
+                std::transform(x.v.begin(), x.v.end(), v16.begin(), rounded_bf16_bits);
+                const bool wide = type == WeightType::f32;
+                const size_t bytes = x.k.size() * (wide ? sizeof(real) : sizeof(uint16_t));
+                void *k_at = aligned(nans(x.k.size())), *v_at = aligned(nans(x.v.size()));
+                kernels.upload(k_at, wide ? static_cast<const void*>(x.k.data()) : k16.data(), bytes);
+                kernels.upload(v_at, wide ? static_cast<const void*>(x.v.data()) : v16.data(), bytes);
+                Buffer<uint16_t> k_odd(kernels, k16), v_odd(kernels, v16);
+                Reals k_odd32(kernels, x.k), v_odd32(kernels, x.v), q_odd(kernels, x.q);
+                for (const int64_t n : {c.lengths[0], int64_t{1}}) {
+                    Packed rows(kernels, {n});
+                    Ints slot(kernels, {0}), length(kernels, {int32_t(c.lengths[0])});
+                    Reals odd(kernels, nans(n * c.NH * c.HS));
+                    real* even = aligned(nans(n * c.NH * c.HS));
+                    kernels.attention_cached(
+                        odd.data(), q_odd.data(), wide ? Matrix(k_odd32.data()) : Matrix{k_odd.data(), type},
+                        wide ? Matrix(v_odd32.data()) : Matrix{v_odd.data(), type}, slot.data(),
+                        length.data(), rows.seq, c.lengths[0], c.NH, c.NKV, c.HS);
+                    kernels.attention_cached(even, q, {k_at, type}, {v_at, type}, slot.data(), length.data(),
+                                             rows.seq, c.lengths[0], c.NH, c.NKV, c.HS);
+                    Vector got(n * c.NH * c.HS);
+                    kernels.download(got.data(), even, got.size() * sizeof(real));
+                    REQUIRE(same_bits(got, odd.read()));
+                }
+            }
+            for (real* p : memory) {
+                kernels.free(p);
+            }
+        });
     }
 }
 

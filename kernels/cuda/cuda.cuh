@@ -2,7 +2,7 @@
 //
 //   memory.cu     the device, memory, map and recorded steps
 //   products.cu   matrix products: products.cuh says which files have their kernels
-//   attention.cu  attention
+//   attention.cuh attention_*.cu: attention
 //   layers.cu     every other op
 //   roofs.cu      what the GPU could do at most
 //   ptx.cuh       instructions that C++ has no name for
@@ -267,6 +267,8 @@ public:
     void attention_cached(float* out, const float* q, Matrix k_cache, Matrix v_cache, const int32_t* slot,
                           const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
                           int64_t HS) override;
+    void attention_step(int step, float* out, float* lse, const float* q, const float* k, const float* v, Sequences seq,
+                        int64_t NH, int64_t NKV, int64_t HS); // attention_steps.cu
     void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V, float scale) override;
     void kl_divergence(float* loss, float* logits, const float* target, int64_t M, int64_t V, float scale) override;
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;

@@ -31,4 +31,17 @@ extern const CudaMatmulStep kCudaMatmulSteps[kCudaMatmulStepCount];
 // The steps, or nullptr in a build without the CUDA backend (make_kernels.cpp).
 const CudaMatmulStep* cuda_matmul_steps();
 
+// A numbered version of attention_forward (attention_steps.cu), from the first to the present one; for tests, benchmarks and
+// their readers.
+struct CudaAttentionStep {
+    const char* name;
+    bool rounds; // the operands of its products, to BF16
+};
+constexpr int kCudaAttentionStepCount = 6;
+extern const CudaAttentionStep kCudaAttentionSteps[kCudaAttentionStepCount];
+
+// Runs step 1 .. kCudaAttentionStepCount on kernels of make_cuda_kernels. Arguments as attention_forward.
+void run_cuda_attention_step(Kernels& cuda, int step, float* out, float* lse, const float* q, const float* k, const float* v,
+                             Sequences seq, int64_t NH, int64_t NKV, int64_t HS);
+
 } // namespace skintern

@@ -96,6 +96,8 @@ inline void mma_m16n8k16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (
     cuda_host::together(0xffffffffu, &own, ptx_host::mma, "mma", where);
 }
 
+inline float exp2_approx(float x) { return std::exp2(x); }
+
 inline void ldmatrix_x4(uint32_t (&out)[4], const void* row, std::source_location where = std::source_location::current()) {
     ptx_host::Ldmatrix own = {out, row, 4, false};
     cuda_host::together(0xffffffffu, &own, ptx_host::ldmatrix, "ldmatrix", where);
