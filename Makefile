@@ -112,7 +112,8 @@ endif
 NVCC_FLAGS = -std=c++20 -O3 -lineinfo -Werror all-warnings -ccbin $(lastword $(CXX)) -Xcompiler "-Wall -Wextra" -Isrc -Ikernels -MMD -MP \
   $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
-HOST_CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/runner.o $(BUILD)/cuda_host/make_kernels.o \
+HOST_CUDA_OBJECTS := $(patsubst tests/%.cpp,$(BUILD)/%.o,$(wildcard tests/cuda_host/*.cpp)) \
+  $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/make_kernels.o \
   $(filter-out $(BUILD)/kernels/make_kernels.o $(CUDA_SOURCES:%.cu=$(BUILD)/%.o),$(KERNEL_OBJECTS))
 
 SOURCES  := $(wildcard src/*/*.cpp)

@@ -6,6 +6,7 @@
 // is asked.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -151,6 +152,8 @@ extern dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
 void __syncthreads(std::source_location where = std::source_location::current());
+int __syncthreads_count(int predicate, std::source_location where = std::source_location::current());
+int __syncthreads_and(int predicate, std::source_location where = std::source_location::current());
 int __syncthreads_or(int predicate, std::source_location where = std::source_location::current());
 void __syncwarp(unsigned mask = 0xffffffffu, std::source_location where = std::source_location::current());
 
@@ -172,31 +175,14 @@ void commit_copies();
 void wait_copies(int pending); // all groups but the last `pending`
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2))); // ends the launch
 
-template <class T>
-struct Shuffle {
-    T value, result;
-    int source; // lane whose value is asked for
-};
+// `value` of lane `source`.
+uint64_t shuffle(unsigned mask, uint64_t value, int source, const char* what, std::source_location where);
 
 template <class T>
 T shuffle(unsigned mask, T value, int source, const char* what, std::source_location where) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8);
-    Shuffle<T> own = {value, value, source};
-    together(
-        mask, &own,
-        [](void* const* operands, unsigned lanes) {
-            for (int l = 0; l < kWarp; l++) {
-                if (operands[l] != nullptr) {
-                    Shuffle<T>& to = *static_cast<Shuffle<T>*>(operands[l]);
-                    if ((lanes >> to.source & 1) == 0) {
-                        fail("a shuffle reads from lane %d, which takes no part in it", to.source);
-                    }
-                    to.result = static_cast<Shuffle<T>*>(operands[to.source])->value;
-                }
-            }
-        },
-        what, where);
-    return own.result;
+    using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    return std::bit_cast<T>(static_cast<Bits>(shuffle(mask, uint64_t{std::bit_cast<Bits>(value)}, source, what, where)));
 }
 
 } // namespace cuda_host
