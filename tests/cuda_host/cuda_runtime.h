@@ -162,7 +162,7 @@ namespace cuda_host {
 constexpr int kWarp = 32;
 
 // What the lanes of a warp do together. Each lane calls with its own `operand`; when all of `mask` have come, `act` is
-// called once with the operands of all lanes (null where a lane takes no part), and then every lane returns.
+// called once with their operands, by lane, and then every lane returns.
 using Act = void (*)(void* const* operands, unsigned mask);
 void together(unsigned mask, void* operand, Act act, const char* what, std::source_location where);
 

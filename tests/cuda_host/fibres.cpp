@@ -19,7 +19,8 @@ dim3 blockDim, gridDim;
 #if defined(__x86_64__)
 
 // void cuda_host_switch(void** from, void* to): what a callee keeps is pushed on the stack that is left, whose pointer goes
-// to *from, and popped from the other (System V ABI, AMD64, section 3.2.1).
+// to *from, and popped from the other (System V ABI, AMD64, section 3.2.1). A jump, since processors foresee a return to
+// where the last call came from, and that is on the stack that was left.
 asm(R"(
     .text
     .globl cuda_host_switch
@@ -94,7 +95,9 @@ struct Place {
     std::source_location where;
 
     bool operator==(const Place& other) const {
-        return what == other.what && where.line() == other.where.line() && where.column() == other.where.column();
+        return std::memcmp(this, &other, sizeof other) == 0 || // the same constants, as a rule
+               (what == other.what && where.line() == other.where.line() && where.column() == other.where.column() &&
+                std::strcmp(where.file_name(), other.where.file_name()) == 0);
     }
 };
 
@@ -103,16 +106,18 @@ struct Fibre {
     char* stack = nullptr; // its lowest byte
     uint3 index;
     int linear = 0;
-    Place place; // where it waits, or waited last
-    void* operand = nullptr;
-    unsigned mask = 0;
-    Act act = nullptr;
+    Place place;       // where it waits, or waited last
+    unsigned mask = 0; // of the lanes that it waits for
 };
 
-// A bit a lane; each is in one of the four, or runs.
 struct Warp {
-    unsigned lanes = 0; // that there are
-    unsigned ready = 0, at_barrier = 0, in_warp = 0, ended = 0;
+    unsigned lanes = 0; // a bit each that there is
+    unsigned ready = 0, at_barrier = 0, in_warp = 0, ended = 0; // a lane is in one of the four, or runs
+    void* operands[kWarp];
+
+    // Of those in_warp: the lanes that wait at the same instruction with the same mask as the latest that came.
+    unsigned came = 0, mask = 0;
+    Place place;
 };
 
 struct Block {
@@ -156,13 +161,18 @@ unsigned random_number() { // xorshift64* (Vigna 2016)
 
 // Of the set bits the one whose number ^ key is least.
 int first_of(unsigned bits, unsigned key) {
-    for (int half = 16; half > 0; half /= 2) {
-        constexpr unsigned kLow[] = {0, 0x55555555u, 0x33333333u, 0, 0x0f0f0f0fu, 0, 0, 0, 0x00ff00ffu, 0, 0, 0, 0, 0, 0, 0, 0x0000ffffu};
-        if (key & static_cast<unsigned>(half)) {
-            bits = (bits & kLow[half]) << half | (bits >> half & kLow[half]);
-        }
+    if (key == 0) {
+        return std::countr_zero(bits);
     }
-    return std::countr_zero(bits) ^ static_cast<int>(key & 31);
+    if (key == 31) {
+        return 31 - std::countl_zero(bits);
+    }
+    constexpr unsigned kLow[] = {0x55555555u, 0x33333333u, 0x0f0f0f0fu, 0x00ff00ffu, 0x0000ffffu};
+    for (int i = 0; i < 5; i++) { // halves change places, from pairs up
+        const unsigned low = kLow[i], half = 1u << i;
+        bits = (key & half) == 0 ? bits : (bits & low) << half | (bits >> half & low);
+    }
+    return std::countr_zero(bits) ^ static_cast<int>(key);
 }
 
 // The fibre that runs next, or null: none can. A warp goes on as long as it can; what its lanes use is in the cache.
@@ -334,35 +344,36 @@ void fail(const char* format, ...) {
 void together(unsigned mask, void* operand, Act act, const char* what, std::source_location where) {
     Fibre& own = *block.current;
     const int warp = warp_of(own);
+    const unsigned bit = bit_of(own);
     Warp& w = block.warps[warp];
     own.place = {what, where};
-    own.operand = operand;
     own.mask = mask;
-    own.act = act;
-    if ((mask & bit_of(own)) == 0) {
+    if ((mask & bit) == 0) {
         fail("%s has a mask of %08x, which does not name the lane that calls it", text_of(own.place).c_str(), mask);
     }
-    w.in_warp |= bit_of(own);
-    if ((w.in_warp & mask) == mask) {
-        void* operands[kWarp] = {};
-        bool all = true;
-        for (unsigned left = mask; left != 0; left &= left - 1) {
-            const int l = std::countr_zero(left);
-            const Fibre& other = block.fibres[warp * kWarp + l];
-            all = all && other.mask == mask && other.act == act && other.place == own.place;
-            operands[l] = other.operand;
+    w.in_warp |= bit;
+    w.operands[own.linear % kWarp] = operand;
+    if (w.came == 0 || mask != w.mask || !(own.place == w.place)) {
+        w.came = 0; // another instruction than that of the latest lane: some may wait here already
+        w.mask = mask;
+        w.place = own.place;
+        for (unsigned left = w.in_warp & ~bit; left != 0; left &= left - 1) {
+            const Fibre& other = block.fibres[warp * kWarp + std::countr_zero(left)];
+            w.came |= other.mask == mask && other.place == own.place ? left & -left : 0;
         }
-        if (all) {
-            if (act != nullptr) {
-                act(operands, mask);
-            }
-            w.in_warp &= ~mask;
-            make_ready(warp, mask & ~bit_of(own));
-            if (block.order != Order::random) {
-                return; // the last to come goes on
-            }
-            make_ready(warp, bit_of(own));
+    }
+    w.came |= bit;
+    if (w.came == mask) {
+        if (act != nullptr) {
+            act(w.operands, mask);
         }
+        w.came = 0;
+        w.in_warp &= ~mask;
+        make_ready(warp, mask & ~bit);
+        if (block.order != Order::random) {
+            return; // the last to come goes on
+        }
+        make_ready(warp, bit);
     }
     give_way();
 }
