@@ -152,9 +152,11 @@ $(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $
 $(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
 
+# The compiler calls tests/cuda_host/accesses.cpp before each access of memory; the sanitizers' libraries are not linked.
+HOST_CUDA_CHECKS := -fsanitize=thread -fsanitize=alignment,bounds$(if $(call probe,,-fsanitize=bounds-strict),-strict)
 $(BUILD)/cuda_host/%.o: %.cu
 	@mkdir -p $(@D)
-	$(CXX) -Itests/cuda_host $(FLAGS) -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
+	$(CXX) -Itests/cuda_host $(FLAGS) $(HOST_CUDA_CHECKS) -Wno-unknown-pragmas -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
 
 $(BUILD)/cuda_host/%.o: tests/cuda_host/%.cpp
 	@mkdir -p $(@D)

@@ -3,7 +3,7 @@
 //
 // Only what the project's .cu files use is here, under NVIDIA's names and with NVIDIA's meaning (CUDA C++ Programming Guide;
 // CUDA Runtime API). Device memory is host memory that only kernels and copies may touch; a stream does at once what it
-// is asked.
+// is asked. What the runner models, finds and cannot find: docs/kernels.md.
 #pragma once
 
 #include <bit>
@@ -11,8 +11,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
+#include <memory>
 #include <source_location>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -70,11 +71,13 @@ enum cudaError_t {
     cudaErrorInvalidDevice = 101,
     cudaErrorNoKernelImageForDevice = 209,
     cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
 };
 
-const char* cudaGetErrorString(cudaError_t error); // of a failed launch: what the runner found
+const char* cudaGetErrorString(cudaError_t error); // with what the runner found
 const char* cudaGetErrorName(cudaError_t error);
 cudaError_t cudaGetLastError();
+cudaError_t cudaPeekAtLastError();
 
 struct CUstream_st;
 using cudaStream_t = CUstream_st*;
@@ -105,9 +108,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaSetDevice(int device);
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-template <class Function>
-cudaError_t cudaFuncSetAttribute(Function*, cudaFuncAttribute, int) {
-    return cudaSuccess;
+namespace cuda_host {
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
+}
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
+    return cuda_host::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
 // ---- launches --------------------------------------------------------------------------------------------------------
@@ -122,13 +128,32 @@ struct cudaLaunchConfig_t {
 };
 
 namespace cuda_host {
-// Runs, or while a stream is captured records, `thread` once for each thread of the grid.
-cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread);
+
+// A kernel and its arguments, as one thread runs them.
+struct Work {
+    const void* kernel = nullptr; // the function
+    std::shared_ptr<const void> arguments;
+    size_t argument_bytes = 0;
+    void (*run)(const void* arguments) = nullptr;
+};
+
+// Runs, or while a stream is captured records, the work once for each thread of the grid.
+cudaError_t launch(const cudaLaunchConfig_t& config, const Work& work);
+
 } // namespace cuda_host
 
-template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
-    return cuda_host::launch(*config, [=] { kernel(static_cast<Parameters>(arguments)...); });
+template <class... Parameters, class... Given>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Given&&... given) {
+    struct Arguments {
+        void (*kernel)(Parameters...);
+        std::tuple<std::remove_const_t<Parameters>...> values;
+    };
+    const auto arguments = std::make_shared<Arguments>(Arguments{kernel, {static_cast<Parameters>(given)...}});
+    const auto run = [](const void* all) {
+        const Arguments& own = *static_cast<const Arguments*>(all);
+        std::apply(own.kernel, own.values);
+    };
+    return cuda_host::launch(*config, {reinterpret_cast<const void*>(kernel), arguments, sizeof(Arguments), run});
 }
 
 // ---- graphs ------------------------------------------------------------------------------------------------------------
@@ -169,10 +194,7 @@ void together(unsigned mask, void* operand, Act act, const char* what, std::sour
 int lane(); // of the running thread in its warp
 void* dynamic_shared();
 
-// cp.async: `bytes` bytes are copied and the rest of `size` filled with zeros, when the group is waited for.
-void copy_later(void* shared, const void* global, int bytes, int size);
-void commit_copies();
-void wait_copies(int pending); // all groups but the last `pending`
+void atomic_access(const void* at, size_t bytes);
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2))); // ends the launch
 
 // `value` of lane `source`.
@@ -214,9 +236,11 @@ inline int __all_sync(unsigned mask, int predicate, std::source_location where =
     return __ballot_sync(mask, predicate, where) == mask;
 }
 
-// One thread runs at a time: reading and writing is one step.
+// One thread runs at a time: reading and writing is one step. The compiler does not tell the runner of these accesses, so that
+// it can be told that they are atomic.
 template <class T>
-T atomicAdd(T* at, T value) {
+__attribute__((no_sanitize("thread"))) T atomicAdd(T* at, T value) {
+    cuda_host::atomic_access(at, sizeof(T));
     const T old = *at;
     *at = old + value;
     return old;

@@ -11,6 +11,8 @@
 
 #include <sys/mman.h>
 
+#include "shared_memory.h"
+
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
@@ -87,7 +89,6 @@ void prepare(Context& context, char* stack, char* top, void (*body)()) {
 // ---- the block -----------------------------------------------------------------------------------------------------------
 
 constexpr int kMaxWarps = kMaxThreads / kWarp;
-constexpr size_t kStackBytes = 128 << 10;
 
 // What a thread waits at.
 struct Place {
@@ -127,7 +128,7 @@ struct Block {
     int threads = 0, ended = 0;
     Fibre* current = nullptr;
     Context host;
-    const std::function<void()>* thread = nullptr;
+    const Work* work = nullptr;
     std::string failure;
 
     int came = 0; // at the barrier
@@ -219,12 +220,13 @@ void give_way() {
         switch_to(own->context, block.host);
     } else {
         threadIdx = next->index;
+        running_stack = reinterpret_cast<uintptr_t>(next->stack);
         switch_to(own->context, next->context);
     }
 }
 
 void body() {
-    (*block.thread)();
+    block.work->run(block.work->arguments.get());
     Fibre& own = *block.current;
     block.warps[warp_of(own)].ended |= bit_of(own);
     block.ended++;
@@ -290,10 +292,10 @@ std::string stuck() {
 
 } // namespace
 
-std::string run_block(const std::function<void()>& thread, Order order, uint64_t seed) {
+std::string run_block(const Work& work, Order order, uint64_t seed) {
     block.threads = static_cast<int>(blockDim.x * blockDim.y * blockDim.z);
     block.ended = block.came = block.predicates = 0;
-    block.thread = &thread;
+    block.work = &work;
     block.failure.clear();
     block.order = order;
     block.random = seed * 2 + 1;
@@ -314,7 +316,9 @@ std::string run_block(const std::function<void()>& thread, Order order, uint64_t
     }
     block.current = next_fibre(-1);
     threadIdx = block.current->index;
+    running_stack = reinterpret_cast<uintptr_t>(block.current->stack);
     switch_to(block.host, block.current->context);
+    running_stack = 0;
     block.current = nullptr;
     if (block.failure.empty() && block.ended < block.threads) {
         block.failure = stuck();
@@ -322,7 +326,9 @@ std::string run_block(const std::function<void()>& thread, Order order, uint64_t
     return block.failure;
 }
 
-bool in_kernel() { return block.current != nullptr; }
+thread_local constinit uintptr_t running_stack = 0;
+
+bool in_kernel() { return running_stack != 0; }
 int thread() { return block.current->linear; }
 int lane() { return block.current->linear % kWarp; }
 
@@ -336,7 +342,10 @@ void fail(const char* format, ...) {
         std::fprintf(stderr, "cuda_host: %s\n", text);
         std::abort();
     }
-    block.failure = std::string(text) + " (thread " + std::to_string(block.current->linear) + ")";
+    char who[60];
+    const uint3 at = block.current->index;
+    std::snprintf(who, sizeof who, " (thread %u,%u,%u)", at.x, at.y, at.z);
+    block.failure = std::string(text) + who;
     switch_to(block.current->context, block.host);
     std::abort(); // nobody comes back
 }
@@ -364,9 +373,7 @@ void together(unsigned mask, void* operand, Act act, const char* what, std::sour
     }
     w.came |= bit;
     if (w.came == mask) {
-        if (act != nullptr) {
-            act(w.operands, mask);
-        }
+        act(w.operands, mask);
         w.came = 0;
         w.in_warp &= ~mask;
         make_ready(warp, mask & ~bit);
@@ -396,6 +403,7 @@ int barrier(int predicate, Place place) {
     if (block.came == block.threads) {
         block.came = 0;
         block.last_predicates = std::exchange(block.predicates, 0);
+        order_block();
         for (int w = 0; w * kWarp < block.threads; w++) {
             make_ready(w, std::exchange(block.warps[w].at_barrier, 0));
         }
@@ -419,7 +427,8 @@ int __syncthreads_and(int predicate, std::source_location where) {
 }
 
 void __syncwarp(unsigned mask, std::source_location where) {
-    cuda_host::together(mask, nullptr, nullptr, "__syncwarp", where);
+    cuda_host::together(
+        mask, nullptr, [](void* const*, unsigned) { cuda_host::order_warp(cuda_host::thread() / cuda_host::kWarp); }, "__syncwarp", where);
 }
 
 namespace cuda_host {

@@ -6,8 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
-#include <source_location>
 #include <string>
 
 #include "cuda_runtime.h"
@@ -19,10 +17,16 @@ constexpr int kMaxThreads = 1024; // of a block
 // In which order the threads of a block run between two barriers, and the blocks of a grid. Results must not depend on it.
 enum class Order { forward, reverse, random };
 
-// Runs `thread` as every thread of one block, with blockIdx, blockDim and gridDim as they are. Returns "" or what went wrong.
-std::string run_block(const std::function<void()>& thread, Order order, uint64_t seed);
+// Runs `work` as every thread of one block, with blockIdx, blockDim and gridDim as they are. Returns "" or what went wrong.
+std::string run_block(const Work& work, Order order, uint64_t seed);
 
 bool in_kernel(); // whether a fibre runs
 int thread();     // the running one, counted over the block
+
+constexpr size_t kStackBytes = 128 << 10;
+
+// The lowest address of the running fibre's stack; 0 outside of kernels. Of each thread of the host its own: others may work
+// while one runs a kernel.
+extern thread_local constinit uintptr_t running_stack;
 
 } // namespace cuda_host
