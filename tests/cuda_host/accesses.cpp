@@ -16,6 +16,7 @@
 #include "symbols.h"
 
 extern "C" char __executable_start, data_start; // by the linker: code and constants, then what can be written
+extern char __start_cuda_host_indices, __stop_cuda_host_indices;
 
 namespace cuda_host {
 
@@ -27,20 +28,15 @@ struct Arguments {
 };
 Arguments kernel_arguments;
 
-template <class T>
-bool is_one(uintptr_t address, const T& variable) {
-    return address - reinterpret_cast<uintptr_t>(&variable) < sizeof variable;
+bool is_between(uintptr_t address, const char& begin, const char& end) {
+    return address - reinterpret_cast<uintptr_t>(&begin) < static_cast<size_t>(&end - &begin);
 }
 
 // Neither on the thread's stack, nor device or shared memory.
 void access_other(uintptr_t address, size_t bytes, Access access, const void* code) {
-    if (access == Access::read) {
-        const bool constant = address >= reinterpret_cast<uintptr_t>(&__executable_start) && address < reinterpret_cast<uintptr_t>(&data_start);
-        const bool argument = address - kernel_arguments.begin < kernel_arguments.bytes;
-        if (constant || argument || is_one(address, threadIdx) || is_one(address, blockIdx) || is_one(address, blockDim) ||
-            is_one(address, gridDim)) {
-            return;
-        }
+    if (access == Access::read && (is_between(address, __executable_start, data_start) ||
+                                   address - kernel_arguments.begin < kernel_arguments.bytes)) {
+        return;
     }
     fail("out of bounds: a %s of %zu bytes at %#zx, which is memory of the host or nobody's%s", access == Access::read ? "read" : "write",
          bytes, static_cast<size_t>(address), at_code(code).c_str());
@@ -51,11 +47,13 @@ inline void access(const void* pointer, size_t bytes, Access access, const void*
     if (address - running_stack < kStackBytes || running_stack == 0) {
         return;
     }
-    if (is_device(pointer)) {
+    if (is_device(address)) {
         if (!is_allocated(address, bytes)) {
             fail("out of bounds: a %s of %zu bytes %s%s", access == Access::read ? "read" : "write", bytes,
                  device_place(address).c_str(), at_code(code).c_str());
         }
+    } else if (access == Access::read && is_between(address, __start_cuda_host_indices, __stop_cuda_host_indices)) {
+        return;
     } else if (is_shared(address)) {
         access_shared(address, bytes, access, false, code);
     } else {

@@ -24,8 +24,9 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) alignas(n)
-#define __shared__ static __attribute__((section("cuda_shared"))) // one block runs at a time
+#define __shared__ static // one block runs at a time; the runner finds it by its name
 
 // ---- vectors -------------------------------------------------------------------------------------------------------
 
@@ -172,8 +173,9 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 // ---- what a kernel calls -----------------------------------------------------------------------------------------------
 
-extern uint3 threadIdx, blockIdx;
-extern dim3 blockDim, gridDim;
+// In a section of their own: a kernel may read them.
+extern __attribute__((section("cuda_host_indices"))) uint3 threadIdx, blockIdx;
+extern __attribute__((section("cuda_host_indices"))) dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
 void __syncthreads(std::source_location where = std::source_location::current());

@@ -15,15 +15,12 @@
 namespace cuda_host {
 namespace {
 
-constexpr size_t kPage = 4096;
-constexpr size_t kRegionPages = (kDeviceBytes + kDeviceBytes / 2) / kPage; // room for the pages between allocations
 constexpr size_t kWindowPages = (size_t{32} << 20) / kPage; // few pages are in use as a rule: opening them all is quick then
 constexpr size_t kIntoPage = 256; // where in its first page an allocation begins
 
+// Where the extent of the same number lies. `bytes`: also when it has been freed, and the extent is empty.
 struct Allocation {
-    uintptr_t begin = 0;
-    size_t bytes = 0, first_page = 0, pages = 0;
-    bool live = false;
+    size_t first_page = 0, pages = 0, bytes = 0;
 };
 
 // Pages of zeros that cost nothing until they are written.
@@ -37,23 +34,29 @@ void* reserve(size_t bytes, int rights) {
 }
 
 struct Device {
-    const uintptr_t region = reinterpret_cast<uintptr_t>(reserve(kRegionPages * kPage, PROT_NONE));
-    // Of each page: a number in `allocations`, 0: nobody's.
+    // Of each page: a number in `extents`, 0: nobody's.
     uint32_t* const owner = static_cast<uint32_t*>(reserve(kRegionPages * sizeof(uint32_t), PROT_READ | PROT_WRITE));
+    std::vector<Extent> extents = std::vector<Extent>(1);
     std::vector<Allocation> allocations = std::vector<Allocation>(1);
-    std::vector<uint32_t> unused; // numbers in `allocations` of what was freed, the oldest first
+    std::vector<uint32_t> unused; // numbers of what was freed, the oldest first
     size_t next_page = 0, pages_in_use = 0, used = 0;
     int open = 0;
 };
 
 Device d; // the one there is
 
+} // namespace
+
+Region region = {reinterpret_cast<uintptr_t>(reserve(kRegionPages * kPage, PROT_NONE)), d.owner, d.extents.data()};
+
+namespace {
+
 // ---- a host that touches device memory -------------------------------------------------------------------------------------
 
 struct sigaction others_action;
 
 void fault(int signal, siginfo_t* info, void*) {
-    if (d.open == 0 && is_device(info->si_addr)) {
+    if (d.open == 0 && is_device(reinterpret_cast<uintptr_t>(info->si_addr))) {
         char text[400];
         const int length = std::snprintf(text, sizeof text,
                                          "cuda_host: the host touches device memory at %p (%s): only kernels and copies may\n",
@@ -78,7 +81,7 @@ void watch_faults() {
 
 void protect(int rights) {
     if (d.pages_in_use > 0) {
-        mprotect(reinterpret_cast<void*>(d.region), d.pages_in_use * kPage, rights);
+        mprotect(reinterpret_cast<void*>(region.begin), d.pages_in_use * kPage, rights);
     }
 }
 
@@ -112,14 +115,17 @@ void* device_alloc(size_t bytes) {
         return nullptr;
     }
     constexpr size_t kRemembered = 256; // freed allocations that messages still know
-    uint32_t number = static_cast<uint32_t>(d.allocations.size());
+    uint32_t number = static_cast<uint32_t>(d.extents.size());
     if (d.unused.size() > kRemembered) {
         number = d.unused.front();
         d.unused.erase(d.unused.begin());
     } else {
+        d.extents.push_back({});
         d.allocations.push_back({});
+        region.extents = d.extents.data();
     }
-    d.allocations[number] = {d.region + first * kPage + kIntoPage, bytes, first, pages, true};
+    d.extents[number] = {region.begin + first * kPage + kIntoPage, bytes};
+    d.allocations[number] = {first, pages, bytes};
     std::fill_n(d.owner + first, pages, number);
     d.next_page = first + pages;
     d.used += bytes;
@@ -127,57 +133,49 @@ void* device_alloc(size_t bytes) {
         d.pages_in_use = first + pages;
         protect(d.open > 0 ? PROT_READ | PROT_WRITE : PROT_NONE);
     }
-    return reinterpret_cast<void*>(d.allocations[number].begin);
+    return reinterpret_cast<void*>(d.extents[number].begin);
 }
 
 bool device_free(void* ptr) {
-    if (!is_device(ptr)) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(ptr);
+    if (!is_device(address)) {
         return false;
     }
-    const uint32_t number = d.owner[(reinterpret_cast<uintptr_t>(ptr) - d.region) / kPage];
-    Allocation& a = d.allocations[number];
-    if (number == 0 || a.begin != reinterpret_cast<uintptr_t>(ptr)) {
+    const uint32_t number = d.owner[(address - region.begin) / kPage];
+    const Allocation& a = d.allocations[number];
+    if (number == 0 || d.extents[number].begin != address) {
         return false;
     }
-    a.live = false;
     d.used -= a.bytes;
+    d.extents[number].bytes = 0;
     d.unused.push_back(number);
     std::fill_n(d.owner + a.first_page, a.pages, 0u);
-    madvise(reinterpret_cast<void*>(d.region + a.first_page * kPage), a.pages * kPage, MADV_DONTNEED);
+    madvise(reinterpret_cast<void*>(region.begin + a.first_page * kPage), a.pages * kPage, MADV_DONTNEED);
     return true;
 }
 
 size_t device_free_bytes() { return kDeviceBytes - d.used; }
 
-bool is_device(const void* ptr) { return reinterpret_cast<uintptr_t>(ptr) - d.region < kRegionPages * kPage; }
-
-bool is_allocated(uintptr_t address, size_t bytes) {
-    const uint32_t number = d.owner[(address - d.region) / kPage];
-    const Allocation& a = d.allocations[number]; // number 0 has no bytes
-    return address >= a.begin && address - a.begin < a.bytes && bytes <= a.bytes - (address - a.begin);
-}
-
 std::string device_place(uintptr_t address) {
-    // Of the allocations that there are, else of those that there were, the one that is nearest.
-    const Allocation* nearest = nullptr;
-    const auto distance = [address](const Allocation& a) {
-        return address < a.begin ? a.begin - address : address < a.begin + a.bytes ? 0 : address - (a.begin + a.bytes);
-    };
-    for (const Allocation& a : d.allocations) {
-        const bool candidate = a.begin != 0 && (a.live || distance(a) == 0);
-        if (candidate && (nearest == nullptr || distance(a) < distance(*nearest))) {
-            nearest = &a;
+    // Of the allocations that there are, and of those freed ones that had this address, the nearest.
+    size_t nearest = 0;
+    const auto begin = [](size_t n) { return d.extents[n].begin; };
+    const auto end = [](size_t n) { return d.extents[n].begin + d.allocations[n].bytes; };
+    const auto distance = [&](size_t n) { return address < begin(n) ? begin(n) - address : address < end(n) ? 0 : address - end(n); };
+    for (size_t n = 1; n < d.extents.size(); n++) {
+        const bool live = d.extents[n].bytes > 0;
+        if ((live || distance(n) == 0) && (nearest == 0 || distance(n) < distance(nearest))) {
+            nearest = n;
         }
     }
-    if (nearest == nullptr) {
-        return "nothing is allocated on the device";
+    if (nearest == 0) {
+        return "on a device where nothing is allocated";
     }
-    const size_t begin = nearest->begin, end = nearest->begin + nearest->bytes;
-    const std::string whose = (nearest->live ? " a device allocation of " : " a freed device allocation of ") +
-                              std::to_string(nearest->bytes) + " bytes";
-    return address < begin ? std::to_string(begin - address) + " bytes before" + whose
-           : address < end ? "at byte " + std::to_string(address - begin) + " of" + whose
-                           : std::to_string(address - end) + " bytes past the end of" + whose;
+    const std::string whose = (d.extents[nearest].bytes > 0 ? " a device allocation of " : " a freed device allocation of ") +
+                              std::to_string(d.allocations[nearest].bytes) + " bytes";
+    return address < begin(nearest) ? std::to_string(begin(nearest) - address) + " bytes before" + whose
+           : address < end(nearest) ? "at byte " + std::to_string(address - begin(nearest)) + " of" + whose
+                                    : std::to_string(address - end(nearest)) + " bytes past the end of" + whose;
 }
 
 DeviceAccess::DeviceAccess() {

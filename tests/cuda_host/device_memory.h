@@ -18,11 +18,30 @@ void* device_alloc(size_t bytes);
 bool device_free(void* ptr); // whether `ptr` is what device_alloc returned and nobody has freed
 size_t device_free_bytes();
 
-// Whether the address lies in the region, allocated or not.
-bool is_device(const void* ptr);
+// Of every page of the region the addresses that are allocated there, for the look-up of each access: none, or those of the
+// one allocation that has the page.
+struct Extent {
+    uintptr_t begin = 0;
+    size_t bytes = 0;
+};
+constexpr size_t kPage = 4096;
+constexpr size_t kRegionPages = (kDeviceBytes + kDeviceBytes / 2) / kPage; // room for the pages between allocations
+struct Region {
+    uintptr_t begin;
+    const uint32_t* owner; // of each page: a number in `extents`, 0: nobody's
+    const Extent* extents;
+};
+extern Region region;
 
-// Whether all `bytes` bytes lie in one allocation.
-bool is_allocated(uintptr_t address, size_t bytes);
+// Whether the address lies in the region, allocated or not.
+inline bool is_device(uintptr_t address) { return address - region.begin < kRegionPages * kPage; }
+
+// Whether all `bytes` bytes, of which the first lies in the region, lie in one allocation.
+inline bool is_allocated(uintptr_t address, size_t bytes) {
+    const Extent& extent = region.extents[region.owner[(address - region.begin) / kPage]];
+    const size_t at = address - extent.begin;
+    return at < extent.bytes && bytes <= extent.bytes - at;
+}
 
 // Where an address lies, for messages: "4 bytes past the end of a device allocation of 400 bytes".
 std::string device_place(uintptr_t address);

@@ -13,8 +13,8 @@
 
 #include "shared_memory.h"
 
-uint3 threadIdx, blockIdx;
-dim3 blockDim, gridDim;
+__attribute__((section("cuda_host_indices"))) uint3 threadIdx, blockIdx;
+__attribute__((section("cuda_host_indices"))) dim3 blockDim, gridDim;
 
 // ---- from one stack to another ---------------------------------------------------------------------------------------
 
@@ -137,7 +137,6 @@ struct Block {
 
     Order order = Order::forward;
     uint64_t random = 0;
-    unsigned lane_key = 0, warp_key = 0; // lanes and warps are taken in the order of their number ^ key
 };
 
 Block block;
@@ -160,40 +159,26 @@ unsigned random_number() { // xorshift64* (Vigna 2016)
     return static_cast<unsigned>(block.random * 0x2545f4914f6cdd1dull >> 32);
 }
 
-// Of the set bits the one whose number ^ key is least.
-int first_of(unsigned bits, unsigned key) {
-    if (key == 0) {
-        return std::countr_zero(bits);
-    }
-    if (key == 31) {
+// One of the set bits: the lowest or the highest, or in a random order the next from the bit `from` on.
+int one_of(unsigned bits, unsigned from) {
+    if (block.order == Order::reverse) {
         return 31 - std::countl_zero(bits);
     }
-    constexpr unsigned kLow[] = {0x55555555u, 0x33333333u, 0x0f0f0f0fu, 0x00ff00ffu, 0x0000ffffu};
-    for (int i = 0; i < 5; i++) { // halves change places, from pairs up
-        const unsigned low = kLow[i], half = 1u << i;
-        bits = (key & half) == 0 ? bits : (bits & low) << half | (bits >> half & low);
-    }
-    return std::countr_zero(bits) ^ static_cast<int>(key);
+    return (std::countr_zero(std::rotr(bits, static_cast<int>(from))) + static_cast<int>(from)) & 31;
 }
 
 // The fibre that runs next, or null: none can. A warp goes on as long as it can; what its lanes use is in the cache.
 Fibre* next_fibre(int warp) {
-    if (block.order == Order::random) {
-        const unsigned random = random_number();
-        block.lane_key = random & 31;
-        if ((random >> 5 & 7) == 0) { // now and then another warp comes between
-            warp = -1;
-            block.warp_key = random >> 8 & 31;
-        }
-    }
     if (block.warps_ready == 0) {
         return nullptr;
     }
-    if (warp < 0 || (block.warps_ready >> warp & 1) == 0) {
-        warp = first_of(block.warps_ready, block.warp_key);
+    const unsigned random = block.order == Order::random ? random_number() : 0;
+    const bool stays = warp >= 0 && (block.warps_ready >> warp & 1) != 0;
+    if (!stays || (random >> 10 & 7) == 7) { // in a random order another warp comes between now and then
+        warp = one_of(block.warps_ready, random >> 5 & 31);
     }
     Warp& w = block.warps[warp];
-    const int lane = first_of(w.ready, block.lane_key);
+    const int lane = one_of(w.ready, random & 31);
     w.ready &= ~(1u << lane);
     if (w.ready == 0) {
         block.warps_ready &= ~(1u << warp);
@@ -299,7 +284,6 @@ std::string run_block(const Work& work, Order order, uint64_t seed) {
     block.failure.clear();
     block.order = order;
     block.random = seed * 2 + 1;
-    block.lane_key = block.warp_key = order == Order::reverse ? 31 : 0;
     block.warps_ready = 0;
     for (Warp& warp : block.warps) {
         warp = Warp();

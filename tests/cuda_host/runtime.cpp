@@ -162,6 +162,7 @@ cudaError_t run(const cudaLaunchConfig_t& config, const Work& work) {
     gridDim = config.gridDim;
     blockDim = config.blockDim;
     set_arguments(work.arguments.get(), work.argument_bytes);
+    begin_shared(work.kernel, config.dynamicSmemBytes);
     const uint64_t number = r.launches++;
     const Order order = r.order.value_or(std::array{Order::forward, Order::reverse, Order::random}[number % 3]);
     const size_t blocks = size_t{gridDim.x} * gridDim.y * gridDim.z;
@@ -170,7 +171,7 @@ cudaError_t run(const cudaLaunchConfig_t& config, const Work& work) {
         const size_t b = block_at(i, blocks, order, seed);
         blockIdx = {static_cast<unsigned>(b % gridDim.x), static_cast<unsigned>(b / gridDim.x % gridDim.y),
                     static_cast<unsigned>(b / gridDim.x / gridDim.y)};
-        begin_shared(config.dynamicSmemBytes);
+        begin_shared_block();
         const std::string failure = run_block(work, order, seed + i);
         forget_copies();
         if (!failure.empty()) {
@@ -199,11 +200,12 @@ cudaError_t do_or_record(const std::function<cudaError_t()>& step) {
 
 // "" or what is wrong with one side of a copy.
 std::string refused(const char* side, const void* ptr, size_t bytes, bool device) {
-    if (device != is_device(ptr)) {
+    const uintptr_t address = reinterpret_cast<uintptr_t>(ptr);
+    if (device != is_device(address)) {
         return std::string(side) + (device ? " is no device memory" : " is device memory");
     }
-    if (device && !is_allocated(reinterpret_cast<uintptr_t>(ptr), bytes)) {
-        return std::string(side) + ": " + std::to_string(bytes) + " bytes " + device_place(reinterpret_cast<uintptr_t>(ptr));
+    if (device && !is_allocated(address, bytes)) {
+        return std::string(side) + ": " + std::to_string(bytes) + " bytes " + device_place(address);
     }
     return "";
 }

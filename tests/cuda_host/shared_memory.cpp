@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,7 @@
 #include "fibres.h"
 #include "symbols.h"
 
-// The static shared memory of every kernel: the linker gives the section's ends.
-__attribute__((section("cuda_shared"), used)) static char shared_section_exists[1] = {0};
-extern char __start_cuda_shared[], __stop_cuda_shared[];
+extern "C" char data_start, end; // by the linker: what can be written of the program's image
 
 namespace cuda_host {
 namespace {
@@ -40,7 +39,8 @@ struct Cell {
     uint32_t atomic;    // whether the write was; of several threads then, perhaps
 };
 
-// A stretch of shared memory and a cell for each of its words. A word that is accessed in parts has one for each byte.
+// A stretch of memory that is shared, or where shared variables lie, and a cell for each of its words. A word that is accessed
+// in parts has one for each byte.
 struct Stretch {
     uintptr_t begin = 0;
     size_t bytes = 0;
@@ -58,16 +58,21 @@ T* zeros(size_t count) {
     return static_cast<T*>(pages);
 }
 
+constexpr size_t kBehind = 64 << 10; // a kernel that goes past the end of what it has is told so
+
 struct Shared {
     Stretch dynamic, fixed;
     uint32_t time = 1, block = 1; // now, and when the block began
     uint32_t clocks[kMaxThreads / kWarp] = {};
+    std::map<const void*, std::vector<Variable>> variables; // of every kernel that was launched
+    std::vector<Variable>* own = nullptr;                   // of the one that runs
+    size_t dynamic_bytes = 0;
 
     Shared() {
-        dynamic.begin = reinterpret_cast<uintptr_t>(zeros<char>(kMaxShared + kDynamicAligned)) + kDynamicAligned; // no more aligned
-        dynamic.bytes = kMaxShared;
-        fixed.begin = reinterpret_cast<uintptr_t>(__start_cuda_shared);
-        fixed.bytes = static_cast<size_t>(__stop_cuda_shared - __start_cuda_shared);
+        dynamic.begin = reinterpret_cast<uintptr_t>(zeros<char>(kMaxShared + kBehind + kDynamicAligned)) + kDynamicAligned;
+        dynamic.bytes = kMaxShared + kBehind;
+        fixed.begin = reinterpret_cast<uintptr_t>(&data_start) / 4 * 4;
+        fixed.bytes = static_cast<size_t>(reinterpret_cast<uintptr_t>(&end) - fixed.begin);
         for (Stretch* s : {&dynamic, &fixed}) {
             const size_t words = s->bytes / 4 + 1;
             s->words = zeros<Cell>(words);
@@ -123,7 +128,7 @@ std::string name_of(Record record) {
 
 std::string place_of(const Stretch& stretch, uintptr_t address) {
     if (&stretch == &s.fixed) {
-        const std::string name = shared_variable_name(address);
+        const std::string name = variable_name(address);
         return name.empty() ? "static shared memory" : "shared variable " + name;
     }
     return "byte " + std::to_string(address - stretch.begin) + " of dynamic shared memory";
@@ -194,30 +199,71 @@ void for_cells(Stretch& stretch, uintptr_t address, size_t bytes, const Body& bo
     }
 }
 
-Stretch& stretch_of(uintptr_t address) { return address - s.dynamic.begin < kMaxShared ? s.dynamic : s.fixed; }
+Stretch& stretch_of(uintptr_t address) { return address - s.dynamic.begin < s.dynamic.bytes ? s.dynamic : s.fixed; }
 
 } // namespace
 
-void begin_shared(size_t dynamic_bytes) {
+// Whether the bytes lie in a static shared variable of the running kernel, or of a function that it calls.
+static bool is_variable(uintptr_t address, size_t bytes) {
+    const auto holds = [=](const Variable& v) { return address - v.begin < v.bytes && bytes <= v.bytes - (address - v.begin); };
+    if (std::any_of(s.own->begin(), s.own->end(), holds) || !has_symbols()) {
+        return true;
+    }
+    const Variable variable = variable_at(address);
+    for (const auto& [kernel, variables] : s.variables) {
+        for (const Variable& others : variables) {
+            if (others.begin == variable.begin) {
+                return false; // another kernel's, or this one's and past its end
+            }
+        }
+    }
+    if (holds(variable)) {
+        s.own->push_back(variable);
+        return true;
+    }
+    return false;
+}
+
+void begin_shared(const void* kernel, size_t dynamic_bytes) {
+    s.own = &s.variables.try_emplace(kernel, variables_of(kernel)).first->second;
+    s.dynamic_bytes = dynamic_bytes;
+}
+
+void begin_shared_block() {
     s.time++;
     s.block = s.time;
-    s.dynamic.bytes = dynamic_bytes;
     std::fill(std::begin(s.clocks), std::end(s.clocks), 0u);
     constexpr int kPoison = 0xff; // NaN as float, double and BF16
-    std::memset(reinterpret_cast<void*>(s.dynamic.begin), kPoison, dynamic_bytes);
-    std::memset(__start_cuda_shared, kPoison, s.fixed.bytes);
+    std::memset(reinterpret_cast<void*>(s.dynamic.begin), kPoison, s.dynamic_bytes);
+    for (const Variable& variable : *s.own) {
+        std::memset(reinterpret_cast<void*>(variable.begin), kPoison, variable.bytes);
+    }
+}
+
+size_t static_shared_bytes(const void* kernel) {
+    size_t bytes = 0;
+    for (const Variable& variable : s.variables.try_emplace(kernel, variables_of(kernel)).first->second) {
+        bytes += variable.bytes;
+    }
+    return bytes;
 }
 
 void order_block() { s.time++; }
 void order_warp(int warp) { s.clocks[warp]++; }
 
-bool is_shared(uintptr_t address) { return address - s.dynamic.begin < kMaxShared || address - s.fixed.begin < s.fixed.bytes; }
+bool is_shared(uintptr_t address) { return address - s.dynamic.begin < s.dynamic.bytes || address - s.fixed.begin < s.fixed.bytes; }
 
 void access_shared(uintptr_t address, size_t bytes, Access access, bool whole_warp, const void* code) {
     Stretch& stretch = stretch_of(address);
-    if (address - stretch.begin + bytes > stretch.bytes) {
-        fail("out of bounds: %s of %zu bytes at byte %zu of %zu bytes of %s shared memory%s", access == Access::read ? "a read" : "a write",
-             bytes, address - stretch.begin, stretch.bytes, &stretch == &s.dynamic ? "dynamic" : "static", at_code(code).c_str());
+    const char* what = access == Access::read ? "a read" : "a write";
+    if (&stretch == &s.dynamic && address - stretch.begin + bytes > s.dynamic_bytes) {
+        fail("out of bounds: %s of %zu bytes at byte %zu of dynamic shared memory, of which the kernel has %zu bytes%s", what, bytes,
+             address - stretch.begin, s.dynamic_bytes, at_code(code).c_str());
+    }
+    if (&stretch == &s.fixed && !is_variable(address, bytes)) {
+        const std::string name = variable_name(address);
+        fail("out of bounds: %s of %zu bytes in no shared variable of the kernel%s%s", what, bytes,
+             name.empty() ? "" : (", at " + name).c_str(), at_code(code).c_str());
     }
     const Now by = now(whole_warp);
     for_cells(stretch, address, bytes, [&](Cell& cell, uintptr_t at) { access_cell(cell, by, access, stretch, at, code); });

@@ -20,14 +20,18 @@ constexpr size_t kMaxShared = 227 << 10; // of a block on sm_90; sm_80 has 163 K
 
 enum class Access { read, write, atomic };
 
-// Contents are undefined from here on, and so is what shared memory of an earlier block held.
-void begin_shared(size_t dynamic_bytes);
+// A launch of `kernel`; a block of it: contents are undefined from here on, and so is what an earlier block left.
+void begin_shared(const void* kernel, size_t dynamic_bytes);
+void begin_shared_block();
+
+// Of the static shared variables of a kernel.
+size_t static_shared_bytes(const void* kernel);
 
 // What a barrier of the block, and one of the warp, puts in order.
 void order_block();
 void order_warp(int warp);
 
-// Whether the address lies in shared memory, static or dynamic.
+// Whether the address lies in shared memory, static or dynamic, or close behind.
 bool is_shared(uintptr_t address);
 
 // The running thread, or with `whole_warp` every lane of its warp, accesses `bytes` bytes of shared memory.

@@ -17,8 +17,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-extern char __start_cuda_shared[], __stop_cuda_shared[];
-
 namespace cuda_host {
 namespace {
 
@@ -30,7 +28,7 @@ struct Symbol {
 
 struct Symbols {
     uintptr_t base = 0; // what the loader added to every address of the file
-    std::vector<Symbol> functions, shared; // by address
+    std::vector<Symbol> functions, variables; // by address
 };
 
 Symbols load() {
@@ -66,13 +64,13 @@ Symbols load() {
             const int type = symbol.st_info & 0xf;
             if (type == STT_FUNC && symbol.st_size > 0) {
                 all.functions.push_back(one);
-            } else if (type == STT_OBJECT && one.address >= reinterpret_cast<uintptr_t>(__start_cuda_shared) &&
-                       one.address < reinterpret_cast<uintptr_t>(__stop_cuda_shared)) {
-                all.shared.push_back(one);
+            } else if (type == STT_OBJECT && std::strncmp(one.name, "_ZZ", 3) == 0 && symbol.st_shndx < header.e_shnum &&
+                       (sections[symbol.st_shndx].sh_flags & SHF_WRITE) != 0) {
+                all.variables.push_back(one);
             }
         }
     }
-    for (std::vector<Symbol>* symbols : {&all.functions, &all.shared}) {
+    for (std::vector<Symbol>* symbols : {&all.functions, &all.variables}) {
         std::sort(symbols->begin(), symbols->end(), [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
     }
     return all;
@@ -131,8 +129,28 @@ std::string function_name(const void* address) {
     return symbol == nullptr ? "" : bare(demangled(symbol->name));
 }
 
-std::string shared_variable_name(uintptr_t address) {
-    const Symbol* symbol = find(symbols().shared, address);
+std::vector<Variable> variables_of(const void* function) {
+    std::vector<Variable> found;
+    const Symbol* symbol = find(symbols().functions, reinterpret_cast<uintptr_t>(function));
+    if (symbol == nullptr) {
+        return found;
+    }
+    const std::string prefix = std::string("_ZZ") + (symbol->name + 2) + "E"; // the function is _Z<encoding>
+    for (const Symbol& variable : symbols().variables) {
+        if (std::string_view(variable.name).starts_with(prefix)) {
+            found.push_back({variable.address, variable.bytes});
+        }
+    }
+    return found;
+}
+
+Variable variable_at(uintptr_t address) {
+    const Symbol* symbol = find(symbols().variables, address);
+    return symbol == nullptr ? Variable() : Variable{symbol->address, symbol->bytes};
+}
+
+std::string variable_name(uintptr_t address) {
+    const Symbol* symbol = find(symbols().variables, address);
     if (symbol == nullptr) {
         return "";
     }
@@ -141,17 +159,6 @@ std::string shared_variable_name(uintptr_t address) {
     return (scope == std::string::npos ? name : name.substr(scope + 2)) + "+" + hexadecimal(address - symbol->address);
 }
 
-size_t static_shared_bytes(const void* kernel) {
-    const Symbol* symbol = find(symbols().functions, reinterpret_cast<uintptr_t>(kernel));
-    if (symbol == nullptr) {
-        return 0;
-    }
-    const std::string prefix = std::string("_ZZ") + (symbol->name + 2) + "E"; // the function is _Z<encoding>
-    size_t bytes = 0;
-    for (const Symbol& variable : symbols().shared) {
-        bytes += std::string_view(variable.name).starts_with(prefix) ? variable.bytes : 0;
-    }
-    return bytes;
-}
+bool has_symbols() { return !symbols().functions.empty(); }
 
 } // namespace cuda_host

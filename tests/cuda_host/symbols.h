@@ -1,10 +1,11 @@
 // symbols.h — names for addresses of this program, from its own symbol table (ELF): which function, which shared variable.
-// In a program without symbols every name is "" and every size 0.
+// In a program without symbols every name is "".
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace cuda_host {
 
@@ -14,10 +15,18 @@ std::string at_code(const void* address);
 // The function that begins at `address`, without its parameters: "kernel<float>".
 std::string function_name(const void* address);
 
-// Of the static shared memory at `address`: "partial+0x80", or "" where no variable lies.
-std::string shared_variable_name(uintptr_t address);
+// A variable that a function keeps between its calls, which in a kernel is a static shared variable.
+struct Variable {
+    uintptr_t begin = 0;
+    size_t bytes = 0;
+};
+std::vector<Variable> variables_of(const void* function);
 
-// Bytes of the static shared variables that the function at `kernel` declares.
-size_t static_shared_bytes(const void* kernel);
+// The one at `address`, of no bytes where there is none, and its name: "partial+0x80".
+Variable variable_at(uintptr_t address);
+std::string variable_name(uintptr_t address);
+
+// Whether the program has symbols.
+bool has_symbols();
 
 } // namespace cuda_host
