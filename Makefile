@@ -112,6 +112,8 @@ endif
 NVCC_FLAGS = -std=c++20 -O3 -lineinfo -Werror all-warnings -ccbin $(lastword $(CXX)) -Xcompiler "-Wall -Wextra" -Isrc -Ikernels -MMD -MP \
   $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+# The runner comes first and the kernels next: of an inline function in several files the linker takes the first, and that is to
+# be the runner's own, unchecked, or else the kernels', checked.
 HOST_CUDA_OBJECTS := $(patsubst tests/%.cpp,$(BUILD)/%.o,$(wildcard tests/cuda_host/*.cpp)) \
   $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/make_kernels.o \
   $(filter-out $(BUILD)/kernels/make_kernels.o $(CUDA_SOURCES:%.cu=$(BUILD)/%.o),$(KERNEL_OBJECTS))
@@ -145,11 +147,13 @@ $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 $(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-# The CUDA kernels on the CPU: the tests, and the program with --device cuda.
-$(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(HOST_CUDA_OBJECTS)
+# The CUDA kernels on the CPU: the tests, with those of the runner itself, and the program with --device cuda.
+HOST_CUDA_TESTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(wildcard tests/cuda_host/test_*.cu))
+$(HOST_CUDA_TESTS): FLAGS += -Itests
+$(BUILD)/cuda_host/unit: $(HOST_CUDA_OBJECTS) $(HOST_CUDA_TESTS) $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-$(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
+$(BUILD)/cuda_host/skintern: $(HOST_CUDA_OBJECTS) $(BUILD)/src/main.o $(OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
 
 # The compiler calls tests/cuda_host/accesses.cpp before each access of memory; the sanitizers' libraries are not linked.

@@ -154,7 +154,7 @@ void access_cell(Cell& cell, const Now& now, Access access, const Stretch& stret
     }
     const bool both_atomic = access == Access::atomic && cell.atomic != 0;
     if (access != Access::write && cell.write.time < s.block) {
-        fail_at(stretch, address, code, "a read of shared memory that nobody has written in this block,");
+        fail_at(stretch, address, code, "a read of shared memory that nobody has written yet in this block,");
     }
     if (!both_atomic && !ordered(cell.write, now)) {
         race(stretch, address, code, access == Access::read ? "reads" : "writes", cell.atomic != 0 ? "changed by an atomic operation" : "wrote", cell.write);
