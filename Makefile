@@ -172,7 +172,8 @@ $(BUILD)/cuda_host/make_kernels.o: kernels/make_kernels.cpp
 
 $(BUILD)/kernels/cuda/%.o: kernels/cuda/%.cu
 	@mkdir -p $(@D)
-	$(NVCC) $(NVCC_FLAGS) -c $< -o $@
+	@echo $(NVCC) -c $<
+	@$(NVCC) $(NVCC_FLAGS) -Xptxas -v -c $< -o $@ 2> $(@:.o=.ptxas) || { cat $(@:.o=.ptxas); exit 1; }
 
 $(BUILD)/tests/gradients: $(BUILD)/tests/test_main.o $(DOUBLE_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)

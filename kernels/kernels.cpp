@@ -5,6 +5,8 @@ namespace skintern {
 
 Kernels::~Kernels() = default;
 
+void Kernels::repeat(const std::string&, const std::function<void()>& step) { step(); }
+
 void Kernels::matmul(Layout layout, real* out, Matrix a, Matrix b, int64_t M, int64_t N, int64_t K, real alpha,
                      bool accumulate) {
     Product product;

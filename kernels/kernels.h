@@ -26,6 +26,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -92,7 +93,7 @@ public:
     virtual void* alloc(size_t bytes) = 0;
     virtual void free(void* ptr) = 0;
     virtual void upload(void* dst, const void* host_src, size_t bytes) = 0;
-    virtual void download(void* host_dst, const void* src, size_t bytes) = 0;
+    virtual void download(void* host_dst, const void* src, size_t bytes) = 0; // waits for all ops before it
     virtual void copy(void* dst, const void* src, size_t bytes) = 0; // within the backend, no overlap
     virtual void zero(void* dst, size_t bytes) = 0;
 
@@ -100,6 +101,11 @@ public:
     // device would copy it. It has to stay until unmap.
     virtual const void* map(const void* host, size_t bytes) = 0;
     virtual void unmap(const void* mapped) = 0;
+
+    // Does `step`, a series of ops. A device may record them and, when it is given the same key again, do them over without
+    // asking `step`, in one launch instead of hundreds: so the key names all that the ops' arguments depend on (but not the
+    // contents of memory), and `step` allocates nothing and hands nothing to the host. After a free() nothing is recorded.
+    virtual void repeat(const std::string& key, const std::function<void()>& step);
 
     // ---- matrix products -----------------------------------------------------------------------------------------
 

@@ -278,6 +278,11 @@ if head -c 100000 "$work/trace.safetensors" | grep -aqE '"logits":\{[^}]*"shape"
 else
     not_ok "a trace of more rows than a chunk holds all logits"
 fi
+expect 0 "reference and cpu agree on" "two devices are compared tensor by tensor" \
+    "$skintern" trace --model data/base --ids "5 6 7 8 9" --labels "-100 -100 7 8 9" --compare reference
+expect 1 "reference and cpu part at layers.0" "and the first tensor that differs is named" \
+    "$skintern" trace --model data/base --ids "5 6 7 8 9 10 11 12 13" --compare reference --dtype bf16 --tolerance 1e-9
+expect 2 "out or --compare" "a trace that goes nowhere is refused" "$skintern" trace --model data/base --ids "5 6 7"
 # No family of this run is unseen in training, so one split has no questions.
 expect 0 "base" "a split without questions is not a failure" "$skintern" --tasks world_facts --methods base --train 10 \
     --test 2 --max-new-tokens 8 --out "$work/one-family"

@@ -786,3 +786,27 @@ TEST_CASE("an op of no rows does nothing", "[kernels]") {
         REQUIRE(weight.read() == kept);
     });
 }
+
+TEST_CASE("a step that is repeated does its ops anew on what memory then holds, also after memory was freed", "[kernels]") {
+    for_each_backend([](Kernels& kernels) {
+        Reals out(kernels, {0, 0, 0}), bias(kernels, {1, 2, 3});
+        int calls = 0;
+        const auto step = [&] {
+            calls++;
+            kernels.bias_forward(out.data(), bias.data(), 1, 3);
+        };
+        for (int i = 0; i < 4; i++) {
+            kernels.repeat("step", step);
+        }
+        REQUIRE(out.read() == Vector{4, 8, 12});
+        kernels.upload(bias.data(), Vector{10, 20, 30}.data(), 3 * sizeof(real));
+        kernels.repeat("step", step);
+        REQUIRE(out.read() == Vector{14, 28, 42});
+        const bool records = calls == 2; // as it is, and once to record it
+        REQUIRE((records || calls == 5));
+        kernels.free(kernels.alloc(64));
+        kernels.repeat("step", step);
+        REQUIRE(calls == (records ? 3 : 6));
+        REQUIRE(out.read() == Vector{24, 48, 72});
+    });
+}

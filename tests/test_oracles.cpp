@@ -42,7 +42,11 @@ std::vector<std::string> cases() {
     return found;
 }
 
-std::vector<std::string> devices() { return {"reference", "cpu"}; }
+// SKINTERN_TEST_DEVICE=cuda tests that one alone: a GPU, or in build/cuda_host/unit the same kernels run on the CPU.
+std::vector<std::string> devices() {
+    const char* device = std::getenv("SKINTERN_TEST_DEVICE");
+    return device != nullptr ? std::vector<std::string>{device} : std::vector<std::string>{"reference", "cpu"};
+}
 
 std::unique_ptr<Kernels> open(const std::string& device) {
     KernelOptions options;

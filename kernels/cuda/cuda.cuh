@@ -17,8 +17,10 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
+#include <functional>
+#include <map>
 #include <string>
-#include <vector>
+#include <type_traits>
 
 #include "kernels.h"
 #include "support/check.h"
@@ -147,6 +149,53 @@ __device__ __forceinline__ void put(uint16_t* out, int64_t i, float value) { out
 __device__ __forceinline__ float get(const float* in, int64_t i) { return in[i]; }
 __device__ __forceinline__ float get(const uint16_t* in, int64_t i) { return bf16_value(in[i]); }
 
+// kWidth neighbouring numbers, which a thread loads and stores at once: 16 bytes of F32 where kWidth is 4.
+template <int kWidth>
+struct Numbers {
+    float v[kWidth];
+};
+
+template <int kWidth>
+__device__ __forceinline__ Numbers<kWidth> load(const float* in, int64_t i) {
+    if constexpr (kWidth == 4) {
+        const float4 four = *reinterpret_cast<const float4*>(in + i);
+        return {four.x, four.y, four.z, four.w};
+    } else {
+        return {in[i]};
+    }
+}
+
+template <int kWidth>
+__device__ __forceinline__ void store(float* out, int64_t i, const Numbers<kWidth>& x) {
+    if constexpr (kWidth == 4) {
+        *reinterpret_cast<float4*>(out + i) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+    } else {
+        out[i] = x.v[0];
+    }
+}
+
+template <int kWidth>
+__device__ __forceinline__ void store(uint16_t* out, int64_t i, const Numbers<kWidth>& x) {
+    if constexpr (kWidth == 4) {
+        const auto pair = [&](int at) { return bf16_bits(x.v[at]) | static_cast<uint32_t>(bf16_bits(x.v[at + 1])) << 16; };
+        *reinterpret_cast<uint2*>(out + i) = make_uint2(pair(0), pair(2));
+    } else {
+        out[i] = bf16_bits(x.v[0]);
+    }
+}
+
+// Calls `body` with the width, as a constant, in which rows of `count` numbers at these addresses may be loaded and stored: 4
+// or 1. Of BF16 four numbers are 8 bytes.
+template <class Body, class... Pointers>
+void with_width(int64_t count, const Body& body, const Pointers*... pointers) {
+    const bool aligned = ((reinterpret_cast<uintptr_t>(pointers) % (4 * sizeof(Pointers)) == 0) && ...);
+    if (count % 4 == 0 && aligned) {
+        body(std::integral_constant<int, 4>());
+    } else {
+        body(std::integral_constant<int, 1>());
+    }
+}
+
 // Calls `body(pointer)` with the matrix's numbers as float* or, BF16, as uint16_t*.
 template <class Body>
 void with_type(MatrixOut out, const Body& body) {
@@ -183,6 +232,7 @@ public:
     void zero(void* dst, size_t bytes) override;
     const void* map(const void* host, size_t bytes) override;
     void unmap(const void* mapped) override;
+    void repeat(const std::string& key, const std::function<void()>& step) override;
 
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override;
     WeightType operand_type() const override { return bf16_ ? WeightType::bf16 : WeightType::f32; }
@@ -231,6 +281,15 @@ private:
         int64_t floats = 0;
     };
     Scratch scratch_[4];
+
+    struct Recorded {
+        bool was_done = false; // once as it is: whatever grows has grown
+        cudaGraphExec_t graph = nullptr;
+    };
+    void record(Recorded& recorded, const std::function<void()>& step);
+    void forget_recorded();
+    std::map<std::string, Recorded> recorded_;
+    bool recording_ = false;
 };
 
 } // namespace skintern

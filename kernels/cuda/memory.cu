@@ -38,6 +38,7 @@ CudaKernels::CudaKernels(bool bf16) : bf16_(bf16) {
 }
 
 CudaKernels::~CudaKernels() {
+    forget_recorded();
     for (const Scratch& block : scratch_) {
         cudaFree(block.data);
     }
@@ -47,6 +48,7 @@ CudaKernels::~CudaKernels() {
 std::string CudaKernels::name() const { return format("cuda (%s%s)", device_.c_str(), bf16_ ? ", BF16" : ""); }
 
 void* CudaKernels::alloc(size_t bytes) {
+    CHECK(!recording_, "a recorded series of ops asks for %zu bytes of memory", bytes);
     void* ptr = nullptr;
     const cudaError_t error = cudaMalloc(&ptr, std::max<size_t>(bytes, 1));
     if (error == cudaErrorMemoryAllocation) {
@@ -65,17 +67,20 @@ void* CudaKernels::alloc(size_t bytes) {
 }
 
 void CudaKernels::free(void* ptr) {
+    forget_recorded(); // they may use it
     cudaFree(ptr); // waits for the work that may still use it; of a failed device there is nothing to say here
 }
 
 // Pageable host memory: the runtime has taken what it needs of it when this returns.
 void CudaKernels::upload(void* dst, const void* host_src, size_t bytes) {
+    CHECK(!recording_, "a recorded series of ops takes %zu bytes from the host", bytes);
     if (bytes > 0) {
         CUDA_CHECK(cudaMemcpyAsync(dst, host_src, bytes, cudaMemcpyHostToDevice, stream_));
     }
 }
 
 void CudaKernels::download(void* host_dst, const void* src, size_t bytes) {
+    CHECK(!recording_, "a recorded series of ops hands %zu bytes to the host", bytes);
     if (bytes > 0) {
         CUDA_CHECK(cudaMemcpyAsync(host_dst, src, bytes, cudaMemcpyDeviceToHost, stream_));
     }
@@ -101,6 +106,51 @@ const void* CudaKernels::map(const void* host, size_t bytes) {
 }
 
 void CudaKernels::unmap(const void* mapped) { free(const_cast<void*>(mapped)); }
+
+// ---- recorded steps --------------------------------------------------------------------------------------------------------
+
+// The first time the ops run as they are, so that scratch has grown; the second time they are recorded as a CUDA graph (CUDA
+// C++ Programming Guide, "CUDA Graphs"), which is launched from then on: one launch for a decoding step.
+void CudaKernels::repeat(const std::string& key, const std::function<void()>& step) {
+    Recorded& recorded = recorded_[key];
+    if (!recorded.was_done) {
+        step();
+        recorded_[key].was_done = true; // anew: a step that freed something has emptied the table
+        return;
+    }
+    if (recorded.graph == nullptr) {
+        record(recorded, step);
+    }
+    CUDA_CHECK(cudaGraphLaunch(recorded.graph, stream_));
+}
+
+void CudaKernels::record(Recorded& recorded, const std::function<void()>& step) {
+    CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    recording_ = true;
+    cudaGraph_t graph = nullptr;
+    try {
+        step();
+    } catch (...) { // a stream that is left recording does nothing else any more
+        recording_ = false;
+        cudaStreamEndCapture(stream_, &graph);
+        throw;
+    }
+    recording_ = false;
+    CUDA_CHECK(cudaStreamEndCapture(stream_, &graph));
+    CUDA_CHECK(cudaGraphInstantiate(&recorded.graph, graph, 0));
+    CUDA_CHECK(cudaGraphDestroy(graph));
+}
+
+void CudaKernels::forget_recorded() {
+    for (const auto& [key, recorded] : recorded_) {
+        if (recorded.graph != nullptr) {
+            cudaGraphExecDestroy(recorded.graph);
+        }
+    }
+    recorded_.clear();
+}
+
+// ---- scratch ---------------------------------------------------------------------------------------------------------------
 
 float* CudaKernels::scratch(int64_t floats, int block) {
     Scratch& s = scratch_[block];

@@ -13,6 +13,7 @@
 #include "model/checkpoint.h"
 #include "model/flops.h"
 #include "model/generate.h"
+#include "model/trace.h"
 #include "pretraining/base_model.h"
 #include "support/check.h"
 #include "support/files.h"
@@ -352,56 +353,75 @@ void add_logits(CLI::App& app) {
     });
 }
 
+struct TraceOptions : ModelOptions {
+    std::string ids, labels, out, compare;
+    double tolerance = 0;
+};
+
+// With an adapter the base is frozen, so the gradients are those of the adapter.
+NamedTrace trace_on(const std::string& device, const TraceOptions& o) {
+    TraceOptions on = o;
+    on.kernels.device = device;
+    const auto kernels = open_kernels(on);
+    const Train with_gradients = o.adapter.empty() ? Train::everything : Train::adapter;
+    const auto model = open_model(*kernels, o, o.labels.empty() ? Train::nothing : with_gradients);
+    Sample sample;
+    sample.ids = parse_ids(o.ids, "--ids");
+    sample.prompt_tokens = 1;
+    Batch batch;
+    if (o.labels.empty()) {
+        batch.add_sequence(sample.ids);
+        for (int32_t t = 0; t < batch.tokens(); t++) {
+            batch.rows.push_back(t);
+        }
+    } else {
+        sample.labels = parse_ids(o.labels, "--labels");
+        CHECK(sample.labels.size() == sample.ids.size(), "--labels holds %zu labels for %zu ids", sample.labels.size(),
+              sample.ids.size());
+        add_sample(batch, sample);
+        CHECK(!batch.rows.empty(), "--labels has no label after the first position");
+    }
+    return trace_pass(*model, batch, !o.labels.empty());
+}
+
+// A line a tensor, in order of computation; an Error that names the first which differs.
+void print_comparison(const NamedTrace& expected, const NamedTrace& got, const TraceOptions& o) {
+    const std::vector<TraceDistance> distances = compare_traces(expected, got);
+    std::printf("%-44s %12s %12s\n", "tensor", "relative", "largest");
+    for (const TraceDistance& d : distances) {
+        std::printf("%-44s %12.3e %12.3e\n", d.name.c_str(), d.distance, d.largest);
+    }
+    const double tolerance = o.tolerance > 0 ? o.tolerance : trace_tolerance(o.dtype == "bf16");
+    const TraceDistance* first = first_difference(distances, tolerance);
+    CHECK(first == nullptr, "%s and %s part at %s: they differ by %.3g of its size, and %.3g is tolerated",
+          o.compare.c_str(), o.kernels.device.c_str(), first->name.c_str(), first->distance, tolerance);
+    std::printf("%s and %s agree on %zu tensors, within %.3g of the size of each\n", o.compare.c_str(),
+                o.kernels.device.c_str(), distances.size(), tolerance);
+}
+
 void add_trace(CLI::App& app) {
-    struct Options : ModelOptions {
-        std::string ids, labels, out;
-    };
-    auto o = std::make_shared<Options>();
+    auto o = std::make_shared<TraceOptions>();
     CLI::App* sub = app.add_subcommand("trace", "every named activation, with --labels the loss and every gradient");
     add_model_options(sub, o.get());
     sub->add_option("--ids", o->ids)->required();
     sub->add_option("--labels", o->labels, "one an id, -100 where there is none");
-    sub->add_option("--out", o->out, "safetensors")->required();
-    sub->callback([o] {
-        const auto kernels = open_kernels(*o);
-        // With an adapter the base is frozen, so the gradients are those of the adapter.
-        const Train with_gradients = o->adapter.empty() ? Train::everything : Train::adapter;
-        const auto model = open_model(*kernels, *o, o->labels.empty() ? Train::nothing : with_gradients);
-        HostTensors tensors;
-        model->set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
-            HostTensor& tensor = tensors[name];
-            const HostTensor part{shape, download(*kernels, data, HostTensor{shape, {}}.numel())};
-            // Logits come in chunks of rows, everything else once.
-            tensor.data.insert(tensor.data.end(), part.data.begin(), part.data.end());
-            const int64_t rows = tensor.shape.empty() ? 0 : tensor.shape[0];
-            tensor.shape = shape;
-            tensor.shape[0] += rows;
-        });
-        Sample sample;
-        sample.ids = parse_ids(o->ids, "--ids");
-        sample.prompt_tokens = 1;
-        Batch batch;
-        if (o->labels.empty()) {
-            batch.add_sequence(sample.ids);
-            for (int32_t t = 0; t < batch.tokens(); t++) {
-                batch.rows.push_back(t);
-            }
-            model->logits(batch);
-        } else {
-            sample.labels = parse_ids(o->labels, "--labels");
-            CHECK(sample.labels.size() == sample.ids.size(), "--labels holds %zu labels for %zu ids",
-                  sample.labels.size(), sample.ids.size());
-            add_sample(batch, sample);
-            CHECK(!batch.rows.empty(), "--labels has no label after the first position");
-            const double targets = static_cast<double>(batch.rows.size());
-            const double loss = model->forward_backward(batch, 1.0 / targets) / targets;
-            tensors["loss"] = {{}, {static_cast<float>(loss)}};
-            for (const Tensor& t : model->grads().tensors()) {
-                tensors["grad." + t.name] = {t.shape, download(*kernels, t.data, t.numel)};
-            }
+    CLI::Option* out = sub->add_option("--out", o->out, "safetensors");
+    CLI::Option* compare = sub->add_option("--compare", o->compare, "another device: names the first tensor that differs there");
+    sub->add_option("--tolerance", o->tolerance, "of --compare, relative; 0: what rounding explains")
+        ->needs(compare)
+        ->check(CLI::Range(0.0, 1.0));
+    sub->callback([o, out, compare] {
+        if (out->count() + compare->count() == 0) {
+            throw CLI::RequiredError("--out or --compare");
         }
-        write_safetensors(o->out, tensors);
-        std::printf("%s: %zu tensors\n", o->out.c_str(), tensors.size());
+        const NamedTrace trace = trace_on(o->kernels.device, *o);
+        if (out->count() > 0) {
+            write_safetensors(o->out, trace.tensors);
+            std::printf("%s: %zu tensors\n", o->out.c_str(), trace.tensors.size());
+        }
+        if (compare->count() > 0) {
+            print_comparison(trace_on(o->compare, *o), trace, *o);
+        }
     });
 }
 

@@ -16,6 +16,7 @@
 #include "model/checkpoint.h"
 #include "model/footprint.h"
 #include "model/generate.h"
+#include "model/trace.h"
 #include "observed.h"
 #include "pretraining/base_model.h"
 #include "support/check.h"
@@ -269,12 +270,7 @@ void print_measured(const Measured& measured, bool json) {
 
 namespace {
 
-struct Traced {
-    std::vector<std::string> names; // in order of computation
-    std::map<std::string, std::vector<real>> values;
-};
-
-Traced trace_step(Kernels& kernels) {
+NamedTrace trace_step(Kernels& kernels) {
     ModelConfig config = tiny_base_config().model;
     config.layers = 2;
     config.kv_heads = 1;
@@ -283,15 +279,6 @@ Traced trace_step(Kernels& kernels) {
     Rng rng(5);
     model.init_weights(rng);
     model.init_adapter(rng);
-    Traced out;
-    model.set_trace([&](const std::string& name, const real* data, const std::vector<int64_t>& shape) {
-        int64_t n = 1;
-        for (const int64_t d : shape) {
-            n *= d;
-        }
-        out.names.push_back(name);
-        out.values[name] = download(kernels, data, n);
-    });
     Batch batch;
     for (const int64_t length : {33, 1, 70}) {
         Sample sample;
@@ -299,35 +286,24 @@ Traced trace_step(Kernels& kernels) {
         sample.prompt_tokens = 1;
         add_sample(batch, sample);
     }
-    model.grads().zero();
-    model.forward_backward(batch, 1.0 / static_cast<double>(batch.rows.size()));
-    return out;
+    return trace_pass(model, batch, true);
 }
 
 } // namespace
 
 void check_against_reference(Kernels& kernels, bool bf16) {
-    // Relative L2 distance: float32 sums of up to 512 terms, through two layers. In BF16 the reference rounds what matmul
-    // multiplies but not what attention does: an operand moves by 2^-9 of itself, and sums of many less than that; what is
-    // rounded to the other side afterwards, and the products of two such operands, make several times as much.
-    const double kTolerance = bf16 ? 0.03 : 1e-4;
+    // In BF16 the reference rounds what matmul multiplies but not what attention does.
     const auto reference = make_reference_kernels(bf16);
-    const Traced expected = trace_step(*reference), got = trace_step(kernels);
+    const std::vector<TraceDistance> distances = compare_traces(trace_step(*reference), trace_step(kernels));
+    const TraceDistance* first = first_difference(distances, trace_tolerance(bf16));
+    CHECK(first == nullptr, "%s: the first tensor that differs from the reference is %s, by %g of its size",
+          kernels.name().c_str(), first->name.c_str(), first->distance);
     double worst = 0;
-    for (const std::string& name : expected.names) {
-        const std::vector<real>&a = expected.values.at(name), &b = got.values.at(name);
-        double difference = 0, size = 0;
-        for (size_t i = 0; i < a.size(); i++) {
-            difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
-            size += std::pow(static_cast<double>(a[i]), 2);
-        }
-        const double distance = std::sqrt(difference) / std::max(1e-30, std::sqrt(size));
-        CHECK(distance <= kTolerance, "%s: the first tensor that differs from the reference is %s, by %g of its size",
-              kernels.name().c_str(), name.c_str(), distance);
-        worst = std::max(worst, distance);
+    for (const TraceDistance& d : distances) {
+        worst = std::max(worst, d.distance);
     }
     std::printf("%s: %zu tensors of a training step agree with the reference, largest difference %.1e\n",
-                kernels.name().c_str(), expected.names.size(), worst);
+                kernels.name().c_str(), distances.size(), worst);
 }
 
 } // namespace skintern

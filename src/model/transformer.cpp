@@ -302,13 +302,24 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     pass.slot = slot_.upload(slot);
     pass.length = length_.upload(length);
     pass.cache_rows = cache_rows_.upload(cache_rows);
-    forward(pass);
-    const int64_t C = config_.channels, V = config_.vocab;
     int32_t* best = best_.reserve(pass.M);
-    for (int64_t m = 0; m < pass.M; m += kLossChunk) {
-        const int64_t rows = std::min(kLossChunk, pass.M - m);
-        kernels_->matmul(Layout::nt, logits_, normed_ + m * C, head_, rows, V, C, 1, false);
-        kernels_->argmax_rows(best + m, logits_, rows, V);
+    const auto work = [&] {
+        forward(pass);
+        const int64_t C = config_.channels, V = config_.vocab;
+        for (int64_t m = 0; m < pass.M; m += kLossChunk) {
+            const int64_t rows = std::min(kLossChunk, pass.M - m);
+            kernels_->matmul(Layout::nt, logits_, normed_ + m * C, head_, rows, V, C, 1, false);
+            kernels_->argmax_rows(best + m, logits_, rows, V);
+        }
+    };
+    // One new token in each sequence: but for the contents of the inputs, every such step of so many sequences is the same.
+    if (pass.seq.max_length == 1 && pass.M == pass.N && !trace_) {
+        kernels_->repeat(format("model %p decodes %lld rows, adapter %d, cache of %lld positions in %s", static_cast<void*>(this),
+                                static_cast<long long>(pass.N), uses_adapter_, static_cast<long long>(cache_capacity_),
+                                weight_format(cache_type_).name),
+                         work);
+    } else {
+        work();
     }
     std::vector<int32_t> out(batch.rows.size());
     if (!out.empty()) {

@@ -137,7 +137,7 @@ private:
     std::unique_ptr<Arena> activations_;
     std::vector<Acts> acts_; // one a layer in training, one for all otherwise
     int64_t planned_rows_ = 0, planned_scored_ = 0;
-    bool planned_training_ = false, recompute_ = false;
+    bool planned_training_ = false, recompute_ = false, uses_adapter_ = true;
 
     // Buffers shared by all layers, named in plan().
     std::vector<real*> x_; // (L+1) of (N,C): the residual stream before each layer, and after the last

@@ -224,6 +224,7 @@ void Transformer::init_adapter(Rng& rng) {
 }
 
 void Transformer::use_adapter(bool on) {
+    uses_adapter_ = on;
     for (Block& block : blocks_) {
         for (Linear* layer : block.linears()) {
             layer->r = on && layer->lora_a != nullptr ? lora_.rank_of(layer->name) : 0;
