@@ -215,7 +215,7 @@ $(BUILD)/kernels/%.$(1).o: kernels/%.cpp
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
-test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients
+test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients $(BUILD)/cuda_host/unit
 	@BUILD=$(BUILD) sh tests/run.sh
 
 bench: skintern $(BUILD)/bench

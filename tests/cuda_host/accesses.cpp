@@ -34,12 +34,12 @@ bool is_between(uintptr_t address, const char& begin, const char& end) {
 
 // Neither on the thread's stack, nor device or shared memory.
 void access_other(uintptr_t address, size_t bytes, Access access, const void* code) {
-    if (access == Access::read && (is_between(address, __executable_start, data_start) ||
-                                   address - kernel_arguments.begin < kernel_arguments.bytes)) {
+    if (access == Access::read &&
+        (is_between(address, __executable_start, data_start) || address - kernel_arguments.begin < kernel_arguments.bytes)) {
         return;
     }
-    fail("out of bounds: a %s of %zu bytes at %#zx, which is memory of the host or nobody's%s", access == Access::read ? "read" : "write",
-         bytes, static_cast<size_t>(address), at_code(code).c_str());
+    fail("out of bounds: a %s of %zu bytes at %#zx, which is memory of the host or nobody's%s",
+         access == Access::read ? "read" : "write", bytes, static_cast<size_t>(address), at_code(code).c_str());
 }
 
 inline void access(const void* pointer, size_t bytes, Access access, const void* code) {
@@ -122,8 +122,8 @@ struct OutOfBounds {
 
 void __ubsan_handle_type_mismatch_v1(const TypeMismatch* data, uintptr_t address) {
     if (cuda_host::in_kernel()) {
-        cuda_host::fail("misaligned: %s at %#zx is not aligned to %d bytes, %s:%u", data->type->name, static_cast<size_t>(address),
-                        1 << data->log_alignment, data->where.file, data->where.line);
+        cuda_host::fail("misaligned: %s at %#zx is not aligned to %d bytes, %s:%u", data->type->name,
+                        static_cast<size_t>(address), 1 << data->log_alignment, data->where.file, data->where.line);
     }
 }
 void __ubsan_handle_out_of_bounds(const OutOfBounds* data, uintptr_t index) {

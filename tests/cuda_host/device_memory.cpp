@@ -16,7 +16,7 @@ namespace cuda_host {
 namespace {
 
 constexpr size_t kWindowPages = (size_t{32} << 20) / kPage; // few pages are in use as a rule: opening them all is quick then
-constexpr size_t kIntoPage = 256; // where in its first page an allocation begins
+constexpr size_t kIntoPage = 256;                           // where in its first page an allocation begins
 
 // Where the extent of the same number lies. `bytes`: also when it has been freed, and the extent is empty.
 struct Allocation {
@@ -161,7 +161,9 @@ std::string device_place(uintptr_t address) {
     size_t nearest = 0;
     const auto begin = [](size_t n) { return d.extents[n].begin; };
     const auto end = [](size_t n) { return d.extents[n].begin + d.allocations[n].bytes; };
-    const auto distance = [&](size_t n) { return address < begin(n) ? begin(n) - address : address < end(n) ? 0 : address - end(n); };
+    const auto distance = [&](size_t n) {
+        return address < begin(n) ? begin(n) - address : address < end(n) ? 0 : address - end(n);
+    };
     for (size_t n = 1; n < d.extents.size(); n++) {
         const bool live = d.extents[n].bytes > 0;
         if ((live || distance(n) == 0) && (nearest == 0 || distance(n) < distance(nearest))) {

@@ -112,7 +112,7 @@ struct Fibre {
 };
 
 struct Warp {
-    unsigned lanes = 0; // a bit each that there is
+    unsigned lanes = 0;                                         // a bit each that there is
     unsigned ready = 0, at_barrier = 0, in_warp = 0, ended = 0; // a lane is in one of the four, or runs
     void* operands[kWarp];
 
@@ -223,8 +223,8 @@ char* stack_of(int thread) {
     // Stacks lie side by side, each a little further into its page: were all at the same place of theirs, the lanes of a warp
     // would drive each other from the few ways of the same sets of the cache.
     constexpr size_t kStride = kStackBytes + (4 << 10) + 320;
-    static char* const all = static_cast<char*>(mmap(nullptr, kStride * kMaxThreads, PROT_READ | PROT_WRITE,
-                                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+    static char* const all = static_cast<char*>(
+        mmap(nullptr, kStride * kMaxThreads, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     return all + kStride * static_cast<size_t>(thread);
 }
 
@@ -412,7 +412,8 @@ int __syncthreads_and(int predicate, std::source_location where) {
 
 void __syncwarp(unsigned mask, std::source_location where) {
     cuda_host::together(
-        mask, nullptr, [](void* const*, unsigned) { cuda_host::order_warp(cuda_host::thread() / cuda_host::kWarp); }, "__syncwarp", where);
+        mask, nullptr, [](void* const*, unsigned) { cuda_host::order_warp(cuda_host::thread() / cuda_host::kWarp); },
+        "__syncwarp", where);
 }
 
 namespace cuda_host {
@@ -428,7 +429,8 @@ uint64_t shuffle(unsigned mask, uint64_t value, int source, const char* what, st
             for (unsigned left = lanes; left != 0; left &= left - 1) {
                 Shuffle& to = *static_cast<Shuffle*>(operands[std::countr_zero(left)]);
                 if ((lanes >> to.source & 1) == 0) {
-                    fail("lane %d shuffles from lane %d, which the mask %08x does not name", std::countr_zero(left), to.source, lanes);
+                    fail("lane %d shuffles from lane %d, which the mask %08x does not name", std::countr_zero(left), to.source,
+                         lanes);
                 }
                 to.result = static_cast<Shuffle*>(operands[to.source])->value;
             }

@@ -126,7 +126,7 @@ struct Copy {
 
 struct Copies {
     std::vector<Copy> issued;       // and not waited for, in order
-    std::vector<size_t> group_ends;   // how many of them were issued when each group was committed
+    std::vector<size_t> group_ends; // how many of them were issued when each group was committed
 };
 
 Copies copies[kMaxThreads];

@@ -32,10 +32,10 @@ struct Graph {
 };
 
 struct Runtime {
-    bool failed = false;                     // a kernel: nothing works any more
-    std::string unconsumed;                  // an error of a launch that nobody has asked for
+    bool failed = false;    // a kernel: nothing works any more
+    std::string unconsumed; // an error of a launch that nobody has asked for
     cudaError_t last_error = cudaSuccess;
-    std::map<cudaError_t, std::string> texts; // what is known of the latest error of its kind
+    std::map<cudaError_t, std::string> texts;  // what is known of the latest error of its kind
     std::map<const void*, int> dynamic_limits; // of kernels, as asked for
     Graph* captured = nullptr;
     cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
@@ -98,8 +98,9 @@ cudaError_t enter_unrecorded(const char* call) {
     if (const cudaError_t entered = enter(); entered != cudaSuccess) {
         return entered;
     }
-    return runtime().captured == nullptr ? cudaSuccess
-                                         : error(cudaErrorStreamCaptureUnsupported, std::string(call) + " while a stream is captured");
+    return runtime().captured == nullptr
+               ? cudaSuccess
+               : error(cudaErrorStreamCaptureUnsupported, std::string(call) + " while a stream is captured");
 }
 
 void check_end() {
@@ -134,9 +135,9 @@ std::string refused(const cudaLaunchConfig_t& config, const void* kernel) {
         (asked != runtime().dynamic_limits.end() && config.dynamicSmemBytes > static_cast<size_t>(asked->second))) {
         return "too much shared memory: " + std::to_string(config.dynamicSmemBytes) + " bytes and " + std::to_string(fixed) +
                " static ones; there are " +
-               (asked == runtime().dynamic_limits.end() ? std::to_string(limit) + " without cudaFuncSetAttribute"
-                                                        : std::to_string(asked->second) + " that cudaFuncSetAttribute asked for, of " +
-                                                              std::to_string(limit));
+               (asked == runtime().dynamic_limits.end()
+                    ? std::to_string(limit) + " without cudaFuncSetAttribute"
+                    : std::to_string(asked->second) + " that cudaFuncSetAttribute asked for, of " + std::to_string(limit));
     }
     return "";
 }
@@ -267,16 +268,26 @@ const char* cudaGetErrorString(cudaError_t code) {
 
 const char* cudaGetErrorName(cudaError_t code) {
     switch (code) {
-    case cudaSuccess: return "cudaSuccess";
-    case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
-    case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice: return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
-    case cudaErrorNoKernelImageForDevice: return "cudaErrorNoKernelImageForDevice";
-    case cudaErrorLaunchFailure: return "cudaErrorLaunchFailure";
-    case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    case cudaSuccess:
+        return "cudaSuccess";
+    case cudaErrorInvalidValue:
+        return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+        return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+        return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+        return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+        return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+        return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+        return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorLaunchFailure:
+        return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+        return "cudaErrorStreamCaptureUnsupported";
     }
     return "unrecognized error code";
 }
@@ -310,7 +321,9 @@ cudaError_t cudaMalloc(void** ptr, size_t bytes) {
 cudaError_t cudaFree(void* ptr) {
     const bool freed = ptr == nullptr || cuda_host::device_free(ptr); // also after an error: nothing is to leak
     const cudaError_t entered = enter_unrecorded("cudaFree");
-    return entered != cudaSuccess || freed ? entered : error(cudaErrorInvalidValue, "cudaFree of what cudaMalloc has not given, or a second time");
+    return entered != cudaSuccess || freed
+               ? entered
+               : error(cudaErrorInvalidValue, "cudaFree of what cudaMalloc has not given, or a second time");
 }
 cudaError_t cudaMallocHost(void** ptr, size_t bytes) {
     *ptr = std::malloc(bytes);

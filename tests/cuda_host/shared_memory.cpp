@@ -20,7 +20,7 @@ extern "C" char data_start, end; // by the linker: what can be written of the pr
 namespace cuda_host {
 namespace {
 
-constexpr size_t kDynamicAligned = 128; // as shared_memory<T>() says
+constexpr size_t kDynamicAligned = 128;    // as shared_memory<T>() says
 constexpr uint32_t kInFlight = UINT32_MAX; // a time: cp.async brings the bytes
 constexpr uint32_t kWhoBits = 11, kWhoMask = (1u << kWhoBits) - 1;
 constexpr uint32_t kSeveralLanes = kMaxThreads; // + warp: more than one of its lanes
@@ -51,7 +51,8 @@ struct Stretch {
 
 template <class T>
 T* zeros(size_t count) {
-    void* pages = mmap(nullptr, std::max<size_t>(count, 1) * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* pages = mmap(nullptr, std::max<size_t>(count, 1) * sizeof(T), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (pages == MAP_FAILED) {
         std::abort();
     }
@@ -121,7 +122,7 @@ Record joined(Record before, const Now& now) {
 
 std::string name_of(Record record) {
     const uint32_t who = record.who();
-    return who < kSeveralLanes     ? "thread " + std::to_string(who)
+    return who < kSeveralLanes    ? "thread " + std::to_string(who)
            : who == kSeveralWarps ? "threads of several warps"
                                   : "lanes of warp " + std::to_string(who - kSeveralLanes);
 }
@@ -138,7 +139,8 @@ std::string place_of(const Stretch& stretch, uintptr_t address) {
     fail("%s at %s%s", what.c_str(), place_of(stretch, address).c_str(), at_code(code).c_str());
 }
 
-[[noreturn]] void race(const Stretch& stretch, uintptr_t address, const void* code, const char* does, const char* did, Record other) {
+[[noreturn]] void race(const Stretch& stretch, uintptr_t address, const void* code, const char* does, const char* did,
+                       Record other) {
     fail_at(stretch, address, code,
             std::string("race: this thread ") + does + " what " + name_of(other) + " " + did +
                 ", and no barrier is between them,");
@@ -149,15 +151,16 @@ std::string place_of(const Stretch& stretch, uintptr_t address) {
 void access_cell(Cell& cell, const Now& now, Access access, const Stretch& stretch, uintptr_t address, const void* code) {
     if (cell.write.time == kInFlight) {
         fail_at(stretch, address, code,
-                std::string(access == Access::read ? "a read" : "a write") + " of bytes that cp.async of " + name_of(cell.write) +
-                    " is still bringing,");
+                std::string(access == Access::read ? "a read" : "a write") + " of bytes that cp.async of " +
+                    name_of(cell.write) + " is still bringing,");
     }
     const bool both_atomic = access == Access::atomic && cell.atomic != 0;
     if (access != Access::write && cell.write.time < s.block) {
         fail_at(stretch, address, code, "a read of shared memory that nobody has written yet in this block,");
     }
     if (!both_atomic && !ordered(cell.write, now)) {
-        race(stretch, address, code, access == Access::read ? "reads" : "writes", cell.atomic != 0 ? "changed by an atomic operation" : "wrote", cell.write);
+        race(stretch, address, code, access == Access::read ? "reads" : "writes",
+             cell.atomic != 0 ? "changed by an atomic operation" : "wrote", cell.write);
     }
     if (access == Access::read) {
         cell.read = joined(cell.read, now);
@@ -251,14 +254,16 @@ size_t static_shared_bytes(const void* kernel) {
 void order_block() { s.time++; }
 void order_warp(int warp) { s.clocks[warp]++; }
 
-bool is_shared(uintptr_t address) { return address - s.dynamic.begin < s.dynamic.bytes || address - s.fixed.begin < s.fixed.bytes; }
+bool is_shared(uintptr_t address) {
+    return address - s.dynamic.begin < s.dynamic.bytes || address - s.fixed.begin < s.fixed.bytes;
+}
 
 void access_shared(uintptr_t address, size_t bytes, Access access, bool whole_warp, const void* code) {
     Stretch& stretch = stretch_of(address);
     const char* what = access == Access::read ? "a read" : "a write";
     if (&stretch == &s.dynamic && address - stretch.begin + bytes > s.dynamic_bytes) {
-        fail("out of bounds: %s of %zu bytes at byte %zu of dynamic shared memory, of which the kernel has %zu bytes%s", what, bytes,
-             address - stretch.begin, s.dynamic_bytes, at_code(code).c_str());
+        fail("out of bounds: %s of %zu bytes at byte %zu of dynamic shared memory, of which the kernel has %zu bytes%s", what,
+             bytes, address - stretch.begin, s.dynamic_bytes, at_code(code).c_str());
     }
     if (&stretch == &s.fixed && !is_variable(address, bytes)) {
         const std::string name = variable_name(address);

@@ -27,7 +27,7 @@ struct Symbol {
 };
 
 struct Symbols {
-    uintptr_t base = 0; // what the loader added to every address of the file
+    uintptr_t base = 0;                       // what the loader added to every address of the file
     std::vector<Symbol> functions, variables; // by address
 };
 
@@ -45,7 +45,8 @@ Symbols load() {
         return all;
     }
     // Stays mapped: the names are in it.
-    const char* image = static_cast<const char*>(mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0));
+    const char* image =
+        static_cast<const char*>(mmap(nullptr, static_cast<size_t>(status.st_size), PROT_READ, MAP_PRIVATE, file, 0));
     close(file);
     if (image == MAP_FAILED) {
         return all;
@@ -120,8 +121,8 @@ std::string at_code(const void* address) {
     const uintptr_t at = reinterpret_cast<uintptr_t>(address);
     const Symbol* symbol = find(symbols().functions, at);
     return symbol == nullptr ? ""
-                             : ", at " + bare(demangled(symbol->name)) + "+" + hexadecimal(at - symbol->address) + " (addr2line " +
-                                   hexadecimal(at - symbols().base) + ")";
+                             : ", at " + bare(demangled(symbol->name)) + "+" + hexadecimal(at - symbol->address) +
+                                   " (addr2line " + hexadecimal(at - symbols().base) + ")";
 }
 
 std::string function_name(const void* address) {

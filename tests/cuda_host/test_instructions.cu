@@ -35,8 +35,8 @@ __global__ void mma_kernel(float* d, const float* a, const float* b, const float
         const int column = in_group * 2 + (i & 1) + (i >= 4 ? 8 : 0);
         numbers[i] = a[row * 16 + column];
     }
-    const uint32_t a_regs[4] = {pair_of(numbers[0], numbers[1]), pair_of(numbers[2], numbers[3]), pair_of(numbers[4], numbers[5]),
-                                pair_of(numbers[6], numbers[7])};
+    const uint32_t a_regs[4] = {pair_of(numbers[0], numbers[1]), pair_of(numbers[2], numbers[3]),
+                                pair_of(numbers[4], numbers[5]), pair_of(numbers[6], numbers[7])};
     for (int i = 0; i < 4; i++) {
         const int row = in_group * 2 + (i & 1) + (i >= 2 ? 8 : 0);
         numbers[i] = b[row * 8 + group];
@@ -184,7 +184,8 @@ TEST_CASE("votes of a warp and of a block count every thread once", "[cuda_host]
     for (size_t t = 0; t < 64; t++) {
         INFO("thread " << t);
         const unsigned second = t / 32; // 40 is in the second warp
-        REQUIRE(std::vector<unsigned>(got.begin() + static_cast<ptrdiff_t>(6 * t), got.begin() + static_cast<ptrdiff_t>(6 * t + 6)) ==
+        REQUIRE(std::vector<unsigned>(got.begin() + static_cast<ptrdiff_t>(6 * t),
+                                      got.begin() + static_cast<ptrdiff_t>(6 * t + 6)) ==
                 std::vector<unsigned>{0x49249249u, second, 1 - second, 1, 0, 24});
     }
 }

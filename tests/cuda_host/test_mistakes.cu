@@ -7,9 +7,9 @@
 #include <utility>
 
 #include "cuda/cuda.cuh"
+#include "cuda/ptx.cuh"
 #include "host.h"
 #include "on_device.h"
-#include "cuda/ptx.cuh"
 #include "test.h"
 
 using namespace skintern;
@@ -20,7 +20,7 @@ using namespace skintern::host_tests;
     for (const cuda_host::Order order : {cuda_host::Order::forward, cuda_host::Order::reverse, cuda_host::Order::random}) {    \
         cuda_host::set_order(order);                                                                                           \
         REQUIRE(error_of(kernel<true>, __VA_ARGS__) == "");                                                                    \
-        REQUIRE(missing(part, error_of(kernel<false>, __VA_ARGS__)) == "");                                                   \
+        REQUIRE(missing(part, error_of(kernel<false>, __VA_ARGS__)) == "");                                                    \
         cuda_host::set_order(std::nullopt);                                                                                    \
     }
 
@@ -191,8 +191,8 @@ __global__ void vectors(float* out, const float* in) {
 
 TEST_CASE("an access out of bounds is found, and its kernel, block and thread are named", "[cuda_host]") {
     OnDevice<float> out(100);
-    REQUIRE_FINDS("a write of 4 bytes 0 bytes past the end of a device allocation of 400 bytes", one_too_many, 2, 64, 0, out.data(),
-                  100);
+    REQUIRE_FINDS("a write of 4 bytes 0 bytes past the end of a device allocation of 400 bytes", one_too_many, 2, 64, 0,
+                  out.data(), 100);
     REQUIRE_FINDS("kernel one_too_many<false>, block 1,0,0: ", one_too_many, 2, 64, 0, out.data(), 100);
     REQUIRE_FINDS("(thread 36,0,0)", one_too_many, 2, 64, 0, out.data(), 100);
     const std::vector<float> host(64);
@@ -240,7 +240,8 @@ TEST_CASE("copies have to be of the kind they say, and within an allocation", "[
     REQUIRE(cudaMemcpyAsync(x.data(), host.data(), 256, cudaMemcpyDeviceToDevice, nullptr) == cudaErrorInvalidValue);
     REQUIRE(cudaMemcpyAsync(host.data(), x.data(), 260, cudaMemcpyDeviceToHost, nullptr) == cudaErrorInvalidValue);
     REQUIRE(cudaMemsetAsync(x.data() + 1, 0, 256, nullptr) == cudaErrorInvalidValue);
-    REQUIRE(missing("256 bytes at byte 4 of a device allocation of 256 bytes", cudaGetErrorString(cudaErrorInvalidValue)) == "");
+    REQUIRE(missing("256 bytes at byte 4 of a device allocation of 256 bytes", cudaGetErrorString(cudaErrorInvalidValue)) ==
+            "");
     void* none = x.data() + 1;
     REQUIRE(cudaFree(none) == cudaErrorInvalidValue);
 }
@@ -334,8 +335,8 @@ TEST_CASE("a barrier that not all threads reach is found, with the place of thos
 
 TEST_CASE("an instruction of a warp that not all lanes of its mask reach is found", "[cuda_host]") {
     OnDevice<float> out(64);
-    REQUIRE_FINDS("is not reached by all lanes of mask ffffffff: thread 0 waits there, and thread 16 has ended", some_lanes, 1, 64, 0,
-                  out.data());
+    REQUIRE_FINDS("is not reached by all lanes of mask ffffffff: thread 0 waits there, and thread 16 has ended", some_lanes, 1,
+                  64, 0, out.data());
     REQUIRE_FINDS("shuffles from lane 20, which the mask 0000ffff does not name", outside_the_mask, 1, 32, 0, out.data());
     REQUIRE_FINDS("which does not name the lane that calls it", not_in_the_mask, 1, 32, 0, out.data());
     REQUIRE_FINDS("waits at __ballot_sync", two_instructions, 1, 32, 0, out.data());
@@ -466,9 +467,12 @@ TEST_CASE("a launch that asks for what the device does not have is refused", "[c
     REQUIRE(missing("1 x 65536 x 1 blocks", error_of(nothing, dim3(1, 65536), 32, 0, out.data())) == "");
     REQUIRE(missing("49152 without cudaFuncSetAttribute", error_of(nothing, 1, 32, (48 << 10) + 1, out.data())) == "");
     REQUIRE(error_of(much_static, 1, 1, 16 << 10, out.data()) == "");
-    REQUIRE(missing("too much shared memory: 17408 bytes and 32768 static", error_of(much_static, 1, 1, 17 << 10, out.data())) == "");
+    REQUIRE(missing("too much shared memory: 17408 bytes and 32768 static",
+                    error_of(much_static, 1, 1, 17 << 10, out.data())) == "");
 
-    const auto ask = [](int bytes) { return cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes); };
+    const auto ask = [](int bytes) {
+        return cudaFuncSetAttribute(nothing, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+    };
     REQUIRE(ask(227 << 10) == cudaSuccess);
     REQUIRE(error_of(nothing, 1, 32, 227 << 10, out.data()) == "");
     REQUIRE(ask((227 << 10) + 1) == cudaErrorInvalidValue);
