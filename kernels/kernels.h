@@ -291,6 +291,13 @@ struct KernelOptions {
 // The backend that `options` name. Throws Error for a device, instruction set or library this build or machine lacks.
 std::unique_ptr<Kernels> make_kernels(const KernelOptions& options);
 
+// What the machine could do at most, measured in a moment: operations a second of multiply-adds in registers, of floats and
+// of BF16, and bytes a second that are read from memory.
+struct Roofs {
+    double f32, bf16, bandwidth;
+};
+Roofs measure_roofs(const KernelOptions& options);
+
 // The textbook loops with double accumulators; one thread. With `bf16` matmul rounds as dtype bf16 says; attention, whose
 // rounding depends on its tiles, does not.
 std::unique_ptr<Kernels> make_reference_kernels(bool bf16 = false);

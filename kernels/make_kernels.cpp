@@ -34,4 +34,14 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
 #endif
 }
 
+Roofs measure_roofs(const KernelOptions& options) {
+#ifdef SKINTERN_CUDA
+    if (options.device == "cuda") {
+        return measure_cuda_roofs();
+    }
+#endif
+    return {measure_peak(options.isa, options.threads), measure_peak(options.isa, options.threads, true),
+            measure_bandwidth(options.threads)};
+}
+
 } // namespace skintern

@@ -4,6 +4,7 @@
 //
 //     shape        like              file
 //     7b-bf16      Llama 2 7B        a Hugging Face folder OUT, BF16, in shards     13.5 GB
+//     1.1b-bf16    TinyLlama 1.1B    a folder likewise                              2.2 GB
 //     1.1b-q4_0    TinyLlama 1.1B    a GGUF file OUT, every matrix Q4_0              0.6 GB
 //     tiny-bf16, tiny-q4_0           the same two for a quick look
 //
@@ -33,6 +34,7 @@ struct Shape {
 
 const Shape kShapes[] = {
     {"7b-bf16", false, 32, 4096, 11008, 32, 32, 32000},
+    {"1.1b-bf16", false, 22, 2048, 5632, 32, 4, 32000},
     {"1.1b-q4_0", true, 22, 2048, 5632, 32, 4, 32000},
     {"tiny-bf16", false, 3, 64, 160, 4, 2, 320},
     {"tiny-q4_0", true, 3, 64, 160, 4, 2, 320},

@@ -4,6 +4,7 @@
 //   products.cu   matrix products
 //   attention.cu  attention
 //   layers.cu     every other op
+//   roofs.cu      what the GPU could do at most
 //   ptx.cuh       instructions that C++ has no name for
 //
 // All work of an object goes through one stream, in order. Nothing waits for the device but what hands a result to the host:
@@ -266,6 +267,8 @@ public:
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;
     double sum_squares(const float* x, int64_t n) override;
     void adamw(float* param, float* m, float* v, const float* grad, int64_t n, const AdamwStep& step) override;
+
+    Roofs roofs();
 
 private:
     // At least `floats` floats of device memory, 256-byte aligned, contents undefined, valid until the next call with the same

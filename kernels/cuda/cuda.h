@@ -11,4 +11,6 @@ namespace skintern {
 // driver, no GPU, or one of a compute capability below 8.0. `bf16` as dtype of KernelOptions.
 std::unique_ptr<Kernels> make_cuda_kernels(bool bf16);
 
+Roofs measure_cuda_roofs();
+
 } // namespace skintern

@@ -40,6 +40,11 @@ void add_bench(CLI::App& app) {
     sub->add_option("--shape", o->shape, "matmul: M,N,K of out(M,N) = a(M,K) b(N,K)^T; default 512,1536,576")
         ->delimiter(',')
         ->check(CLI::Range(1, 1 << 20));
+    sub->add_option_function<std::string>(
+           "--operands", [o](const std::string& name) { o->op.operands = name == "bf16" ? WeightType::bf16 : WeightType::f32; },
+           "matmul: f32, or bf16: the type in which a and b lie in memory")
+        ->check(CLI::IsMember({"f32", "bf16"}))
+        ->default_str("f32");
     sub->add_option("--save", o->op.save, "matmul: a .safetensors file for a, b and out");
     for (const auto& [name, size] : {std::pair("--heads", &o->op.heads), {"--kv-heads", &o->op.kv_heads},
                                      {"--head-size", &o->op.head_size}}) {

@@ -10,7 +10,6 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "cpu.h"
 #include "method/batch.h"
 #include "model/adamw.h"
 #include "model/checkpoint.h"
@@ -62,22 +61,19 @@ void print_rate(const std::string& work, const std::string& dtype, const std::st
 // Time, operations and bytes of each op.
 class Profile {
 public:
-    void start() { on_ = true; }
     void add(const ObservedOp& op) {
-        if (on_) {
-            Sum& sum = sums_[op.name];
-            sum.seconds += op.seconds;
-            sum.flops += static_cast<double>(op.flops);
-            sum.bytes += static_cast<double>(op.bytes);
-        }
+        Sum& sum = sums_[op.name];
+        sum.seconds += op.seconds;
+        sum.flops += static_cast<double>(op.flops);
+        sum.bytes += static_cast<double>(op.bytes);
     }
 
     // Share of each op in the time of the run, largest first, and how far it is from its roof: the time that its
     // operations take in registers, or its bytes from memory, whichever is longer. Of attention in training the causal half
     // is needed; what lies in a cache may be faster than memory.
     void print(const KernelOptions& options) const {
-        const double peak = measure_peak(options.isa, options.threads, options.dtype == "bf16");
-        const double bandwidth = measure_bandwidth(options.threads);
+        const Roofs roofs = measure_roofs(options);
+        const double peak = options.dtype == "bf16" ? roofs.bf16 : roofs.f32, bandwidth = roofs.bandwidth;
         double total = 0;
         std::vector<std::pair<double, std::string>> rows;
         for (const auto& [name, sum] : sums_) {
@@ -103,12 +99,12 @@ private:
         double seconds = 0, flops = 0, bytes = 0;
     };
     std::map<std::string, Sum> sums_;
-    bool on_ = false;
 };
 
 void measure_train(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
     Profile profile;
     ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
+    observed.listen(false);
     const auto model = open(observed, folder, Train::adapter, config.lora_r);
     model->recompute(config.recompute);
     Adamw adamw({}, model->adapter(), model->grads());
@@ -135,7 +131,7 @@ void measure_train(Kernels& kernels, const std::string& folder, const MeasureCon
                       100 * config.labelled),
                static_cast<double>(batch.tokens()), runs, json);
     if (!json) {
-        profile.start();
+        observed.listen(true);
         step();
         step();
         step();
@@ -155,7 +151,8 @@ const char* cache_words(const MeasureConfig& config) {
 void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
     Profile profile;
     ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
-    const auto model = open(json ? kernels : observed, folder, Train::nothing, 0);
+    observed.listen(false);
+    const auto model = open(observed, folder, Train::nothing, 0);
     Rng rng(3);
     std::vector<std::vector<int32_t>> prompts;
     for (int64_t s = 0; s < std::max<int64_t>(1, config.batch_size); s++) {
@@ -171,7 +168,7 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
                format("%zu x %lld tokens%s", prompts.size(), static_cast<long long>(config.seq_len), cache_words(config)),
                static_cast<double>(prompts.size()) * static_cast<double>(config.seq_len), runs, json);
     if (!json) {
-        profile.start();
+        observed.listen(true);
         generate(*model, prompts, generation);
         profile.print(config.options);
     }
@@ -181,7 +178,8 @@ void measure_prefill(Kernels& kernels, const std::string& folder, const MeasureC
 void measure_decode(Kernels& kernels, const std::string& folder, const MeasureConfig& config, bool json) {
     Profile profile;
     ObservedKernels observed(kernels, [&](const ObservedOp& op) { profile.add(op); });
-    const auto model = open(json ? kernels : observed, folder, Train::nothing, 0);
+    observed.listen(false);
+    const auto model = open(observed, folder, Train::nothing, 0);
     std::vector<int64_t> batches = {1, 16, 64};
     if (config.batch_size > 0) {
         batches = {config.batch_size};
@@ -210,7 +208,7 @@ void measure_decode(Kernels& kernels, const std::string& folder, const MeasureCo
                           cache_words(config)),
                    static_cast<double>(sequences * config.new_tokens), runs, json);
         if (!json && sequences == batches.back()) { // its prompt is in it too
-            profile.start();
+            observed.listen(true);
             generate(*model, prompts, generation);
             profile.print(config.options);
         }

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu.h"
+#include "dequantize.h"
 #include "formats/safetensors.h"
 #include "support/check.h"
 #include "support/rng.h"
@@ -43,6 +43,19 @@ public:
     RandomReals& operator=(const RandomReals&) = delete;
 
     real* data() { return data_; }
+    // The numbers where they lie from now on: rounded, if `type` is BF16.
+    Matrix as(WeightType type) {
+        if (type == WeightType::bf16) {
+            std::vector<uint16_t> bits(host_.size());
+            for (size_t i = 0; i < host_.size(); i++) {
+                bits[i] = rounded_bf16_bits(host_[i]);
+                host_[i] = bf16_to_float(bits[i]);
+            }
+            kernels_.upload(data_, bits.data(), bits.size() * sizeof(uint16_t));
+        }
+        return {data_, type};
+    }
+    const std::vector<real>& numbers() const { return host_; }
     std::vector<real> read() const {
         std::vector<real> out(host_.size());
         kernels_.download(out.data(), data_, bytes());
@@ -57,22 +70,23 @@ private:
     real* data_ = nullptr;
 };
 
-double seconds_of(const std::function<void()>& op, int64_t repeats) {
+double seconds_of(Kernels& kernels, const std::function<void()>& op, int64_t repeats) {
     const auto begin = Clock::now();
     for (int64_t i = 0; i < repeats; i++) {
         op();
     }
+    kernels.download(nullptr, nullptr, 0); // a device has done what it was asked
     return std::chrono::duration<double>(Clock::now() - begin).count() / static_cast<double>(repeats);
 }
 
 // Seconds of a call in each of kRuns samples, sorted.
-std::vector<double> time_op(const std::function<void()>& op) {
+std::vector<double> time_op(Kernels& kernels, const std::function<void()>& op) {
     op(); // touches memory and grows scratch
-    const double once = std::max(1e-9, std::min(seconds_of(op, 1), seconds_of(op, 1)));
+    const double once = std::max(1e-9, std::min(seconds_of(kernels, op, 1), seconds_of(kernels, op, 1)));
     const int64_t repeats = std::max<int64_t>(1, static_cast<int64_t>(kSampleSeconds / once));
     std::vector<double> seconds;
     for (int run = 0; run < kRuns; run++) {
-        seconds.push_back(seconds_of(op, repeats));
+        seconds.push_back(seconds_of(kernels, op, repeats));
     }
     std::sort(seconds.begin(), seconds.end());
     return seconds;
@@ -101,8 +115,8 @@ void print_rate(const std::string& work, const std::string& dtype, const std::st
 void save_product(const std::string& path, const OpConfig& c, const RandomReals& a, const RandomReals& b,
                   const RandomReals& out) {
     HostTensors tensors;
-    tensors["a"] = {{c.M, c.K}, a.read()};
-    tensors["b"] = {{c.N, c.K}, b.read()};
+    tensors["a"] = {{c.M, c.K}, a.numbers()};
+    tensors["b"] = {{c.N, c.K}, b.numbers()};
     tensors["out"] = {{c.M, c.N}, out.read()};
     write_safetensors(path, tensors);
 }
@@ -110,12 +124,13 @@ void save_product(const std::string& path, const OpConfig& c, const RandomReals&
 void measure_matmul(Kernels& kernels, const std::string& dtype, const OpConfig& c, bool json) {
     Rng rng(1);
     RandomReals a(kernels, rng, c.M * c.K), b(kernels, rng, c.N * c.K), out(kernels, rng, c.M * c.N);
-    const std::string what = format("%lld x %lld x %lld", static_cast<long long>(c.M), static_cast<long long>(c.N),
-                                    static_cast<long long>(c.K));
+    const std::string what = format("%lld x %lld x %lld%s", static_cast<long long>(c.M), static_cast<long long>(c.N),
+                                    static_cast<long long>(c.K), c.operands == WeightType::bf16 ? " of BF16" : "");
     const double flops = 2.0 * static_cast<double>(c.M) * static_cast<double>(c.N) * static_cast<double>(c.K);
-    Matrix weight(b.data());
-    const auto product = [&] { kernels.matmul(Layout::nt, out.data(), a.data(), weight, c.M, c.N, c.K, 1, false); };
-    print_rate("matmul", dtype, what, flops, "GFLOP/s", time_op(product), json);
+    const Matrix input = a.as(c.operands);
+    Matrix weight = b.as(c.operands);
+    const auto product = [&] { kernels.matmul(Layout::nt, out.data(), input, weight, c.M, c.N, c.K, 1, false); };
+    print_rate("matmul", dtype, what, flops, "GFLOP/s", time_op(kernels, product), json);
     if (!c.save.empty()) {
         save_product(c.save, c, a, b, out);
     }
@@ -124,7 +139,7 @@ void measure_matmul(Kernels& kernels, const std::string& dtype, const OpConfig& 
                                                                        [&](void* p) { kernels.free(p); });
         kernels.pack(Rows::many, packed.get(), weight, c.N, c.K);
         weight.packed = packed.get();
-        print_rate("matmul", dtype, what + ", weight packed once", flops, "GFLOP/s", time_op(product), json);
+        print_rate("matmul", dtype, what + ", weight packed once", flops, "GFLOP/s", time_op(kernels, product), json);
     }
 }
 
@@ -162,8 +177,8 @@ void measure_attention(Kernels& kernels, const std::string& dtype, const OpConfi
         kernels.attention_backward(dq.data(), dk.data(), dv.data(), dout.data(), q.data(), k.data(), v.data(),
                                    out.data(), lse.data(), seq, c.heads, c.kv_heads, c.head_size);
     };
-    print_rate("attention", dtype, "forward, " + what, 2 * product, "GFLOP/s", time_op(forward), json);
-    print_rate("attention", dtype, "backward, " + what, 5 * product, "GFLOP/s", time_op(backward), json);
+    print_rate("attention", dtype, "forward, " + what, 2 * product, "GFLOP/s", time_op(kernels, forward), json);
+    print_rate("attention", dtype, "backward, " + what, 5 * product, "GFLOP/s", time_op(kernels, backward), json);
 }
 
 } // namespace
@@ -180,11 +195,10 @@ void measure_op(Kernels& kernels, const std::string& work, const std::string& dt
 // ---- the roofs -----------------------------------------------------------------------------------------------------
 
 void measure_roof(const KernelOptions& options, bool json) {
-    print_rate("roof", "f32", "multiply-adds in registers", measure_peak(options.isa, options.threads), "GFLOP/s",
-               {1.0}, json);
-    print_rate("roof", "bf16", "multiply-adds in registers", measure_peak(options.isa, options.threads, true),
-               "GFLOP/s", {1.0}, json);
-    print_rate("roof", "", "memory read", measure_bandwidth(options.threads), "GB/s", {1.0}, json);
+    const Roofs roofs = measure_roofs(options);
+    print_rate("roof", "f32", "multiply-adds in registers", roofs.f32, "GFLOP/s", {1.0}, json);
+    print_rate("roof", "bf16", "multiply-adds in registers", roofs.bf16, "GFLOP/s", {1.0}, json);
+    print_rate("roof", "", "memory read", roofs.bandwidth, "GB/s", {1.0}, json);
 }
 
 } // namespace skintern

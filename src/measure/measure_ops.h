@@ -10,7 +10,8 @@ namespace skintern {
 struct OpConfig {
     int64_t M = 512, N = 1536, K = 576; // matmul: out(M,N) = a(M,K) b(N,K)^T, a linear layer forward
     int64_t heads = 9, kv_heads = 3, head_size = 64, seq_len = 512, sequences = 4; // attention
-    std::string save;                                                              // matmul: file for a, b and out
+    WeightType operands = WeightType::f32; // matmul: the type in which a and b lie in memory
+    std::string save;                      // matmul: file for a, b and out
 };
 
 // `work` matmul: a product of random numbers, the weight as it is and, where the backend packs frozen weights, packed

@@ -2,6 +2,7 @@
 // it is asked, so a kernel's mistake is the result of its launch; as on a GPU, every later call fails too, until the error
 // has been asked for.
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -386,6 +387,31 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
 }
 cudaError_t cudaSetDevice(int device) {
     return device == 0 ? enter() : error(cudaErrorInvalidDevice, "cudaSetDevice: there is device 0 alone");
+}
+
+// ---- events -----------------------------------------------------------------------------------------------------------------------
+
+namespace {
+using Time = std::chrono::steady_clock::time_point;
+Time& time_of(cudaEvent_t event) { return *reinterpret_cast<Time*>(event); }
+} // namespace
+
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+    *event = reinterpret_cast<cudaEvent_t>(new Time());
+    return enter();
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    delete &time_of(event);
+    return enter();
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+    time_of(event) = std::chrono::steady_clock::now();
+    return enter();
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return enter_unrecorded("cudaEventSynchronize"); }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+    *milliseconds = std::chrono::duration<float, std::milli>(time_of(end) - time_of(begin)).count();
+    return enter();
 }
 
 // ---- graphs ------------------------------------------------------------------------------------------------------------------------
