@@ -64,14 +64,12 @@ endif
 # nvcc that compiles for the newest of the architectures is new enough for all of them.
 NVCC ?= $(firstword $(wildcard $(shell command -v nvcc 2>/dev/null) /usr/local/cuda/bin/nvcc) nvcc)
 CUDA_ARCHS ?= 80 90 100
-ifndef CUDA
-CUDA := $(shell echo '__global__ void empty() {}' > /tmp/skintern-probe-$$$$.cu && $(NVCC) -std=c++20 -ccbin $(lastword $(CXX)) \
-	-arch=sm_$(lastword $(CUDA_ARCHS)) -c /tmp/skintern-probe-$$$$.cu -o /dev/null 2>/dev/null && echo 1; rm -f /tmp/skintern-probe-$$$$.cu)
-endif
+# The merged kernels of attention and products have not been built together yet: only on request (make CUDA=1).
+CUDA ?= 0
 ifeq ($(CUDA),1)
   $(info CUDA      found: --device cuda, for GPUs of compute capability $(CUDA_ARCHS))
 else
-  $(info CUDA      not used: no --device cuda (it needs nvcc of the CUDA Toolkit 12.8 or newer))
+  $(info CUDA      not used: no --device cuda (make CUDA=1 builds it with nvcc of the CUDA Toolkit 12.8 or newer))
 endif
 CUDA_ROOT := $(abspath $(dir $(shell command -v $(NVCC)))..)
 
@@ -140,7 +138,10 @@ endif
 NVCC_FLAGS = -std=c++20 -O3 -lineinfo -Werror all-warnings -ccbin $(lastword $(CXX)) -Xcompiler "-Wall -Wextra" -Isrc -Ikernels -MMD -MP \
   $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
   -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
-HOST_CUDA_OBJECTS := $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/runner.o $(BUILD)/cuda_host/make_kernels.o \
+# The runner comes first and the kernels next: of an inline function in several files the linker takes the first, and that is to
+# be the runner's own, unchecked, or else the kernels', checked.
+HOST_CUDA_OBJECTS := $(patsubst tests/%.cpp,$(BUILD)/%.o,$(wildcard tests/cuda_host/*.cpp)) \
+  $(CUDA_SOURCES:%.cu=$(BUILD)/cuda_host/%.o) $(BUILD)/cuda_host/make_kernels.o \
   $(filter-out $(BUILD)/kernels/make_kernels.o $(CUDA_SOURCES:%.cu=$(BUILD)/%.o),$(KERNEL_OBJECTS))
 
 SOURCES  := $(wildcard src/*/*.cpp)
@@ -184,17 +185,21 @@ $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 $(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-# The CUDA kernels on the CPU: the tests and those of tests/cuda, and the program with --device cuda.
+# The CUDA kernels on the CPU: the tests, with those of tests/cuda and of the runner itself, and the program with --device cuda.
 CUDA_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/cuda/test_*.cpp))
-$(BUILD)/cuda_host/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(CUDA_TEST_OBJECTS) $(OBJECTS) $(HOST_CUDA_OBJECTS)
+HOST_CUDA_TESTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(wildcard tests/cuda_host/test_*.cu))
+$(HOST_CUDA_TESTS): FLAGS += -Itests
+$(BUILD)/cuda_host/unit: $(HOST_CUDA_OBJECTS) $(HOST_CUDA_TESTS) $(CUDA_TEST_OBJECTS) $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-$(BUILD)/cuda_host/skintern: $(BUILD)/src/main.o $(OBJECTS) $(HOST_CUDA_OBJECTS)
+$(BUILD)/cuda_host/skintern: $(HOST_CUDA_OBJECTS) $(BUILD)/src/main.o $(OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
 
+# The compiler calls tests/cuda_host/accesses.cpp before each access of memory; the sanitizers' libraries are not linked.
+HOST_CUDA_CHECKS := -fsanitize=thread -fsanitize=alignment,bounds$(if $(call probe,,-fsanitize=bounds-strict),-strict)
 $(BUILD)/cuda_host/%.o: %.cu
 	@mkdir -p $(@D)
-	$(CXX) -Itests/cuda_host $(FLAGS) -Wno-unknown-pragmas -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
+	$(CXX) -Itests/cuda_host $(FLAGS) $(HOST_CUDA_CHECKS) -Wno-unknown-pragmas -DSKINTERN_CUDA_HOST -x c++ -c $< -o $@
 
 $(BUILD)/cuda_host/%.o: tests/cuda_host/%.cpp
 	@mkdir -p $(@D)

@@ -2,7 +2,7 @@
 // the comparison with the textbook loops of kernels/reference.cpp.
 //
 // SKINTERN_TEST_DEVICE=cuda tests that device in place of the CPU's instruction sets: a GPU, or in build/cuda_host/unit the
-// same kernels run on the CPU.
+// same kernels run on the CPU. Tests with the tag [cpu] are of that alone.
 //
 // Backends are what make_kernels gives for each instruction set and each matmul; one that this build or processor lacks is
 // skipped by name. Every op runs twice on one thread and once on two (all the same bits), on tensors that are fenced by

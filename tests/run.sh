@@ -6,20 +6,24 @@ build=${BUILD:-build}
 passed=0
 failed=0
 
-for binary in "$build/tests/unit" "$build/tests/gradients"; do
-    echo "== $binary"
-    "$binary" --reporter console > "$build/tests/log" 2>&1
-    status=$?
-    grep -v '^=*$' "$build/tests/log" | tail -n 40
-    cases=$("$binary" --list-test-names-only 2> /dev/null | grep -c .)
-    wrong=$(sed -n 's/^test cases:.*| *\([0-9]*\) failed.*/\1/p' "$build/tests/log")
-    if [ "$status" -eq 0 ]; then
+# Counts the cases of a run of Catch2: their number, its exit status and its log.
+count() {
+    grep -v '^=*$' "$3" | tail -n 40
+    wrong=$(sed -n 's/^test cases:.*| *\([0-9]*\) failed.*/\1/p' "$3")
+    if [ "$2" -eq 0 ]; then
         wrong=0
     elif [ -z "$wrong" ]; then
         wrong=1 # it crashed before it could count
     fi
     failed=$((failed + wrong))
-    passed=$((passed + cases - wrong))
+    passed=$((passed + $1 - wrong))
+}
+
+for binary in "$build/tests/unit" "$build/tests/gradients"; do
+    echo "== $binary"
+    "$binary" --reporter console > "$build/tests/log" 2>&1
+    status=$?
+    count "$("$binary" --list-test-names-only 2> /dev/null | grep -c .)" "$status" "$build/tests/log"
 done
 
 for script in rooms cli mpi; do

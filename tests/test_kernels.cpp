@@ -46,7 +46,7 @@ const std::vector<std::pair<int64_t, int64_t>> kKlShapes = {{1, 1},  {1, 33},   
 
 // ---- backends and memory ----------------------------------------------------------------------------------
 
-TEST_CASE("the portable backend is always there", "[kernels]") {
+TEST_CASE("the portable backend is always there", "[kernels][cpu]") {
     REQUIRE(!backends().empty());
     REQUIRE(backends()[0].label == "isa portable, matmul own");
 }
@@ -210,7 +210,7 @@ TEST_CASE("matmul of nothing: K = 0 is a zero product, M = 0 or N = 0 writes not
     }
 }
 
-TEST_CASE("every step towards the fast matmul agrees with the reference", "[kernels]") {
+TEST_CASE("every step towards the fast matmul agrees with the reference", "[kernels][cpu]") {
     const std::vector<int64_t> sizes = {0, 1, 3, 5, 17, 33, 70}, depths = {0, 1, 3, 5, 17, 33, 70, 700};
     for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
         const MatmulStep* steps = nullptr;

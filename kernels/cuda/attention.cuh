@@ -324,15 +324,6 @@ __device__ __forceinline__ void f32_store(float* out, // row 0 of the tile, rows
 
 // ---- tiles in BF16 ------------------------------------------------------------------------------------------------------
 
-// Two numbers, rounded to nearest even, as one word. (cvt.rn.bf16x2: unlike bf16_bits() it keeps subnormal numbers, which no
-// sum of F32 that is worth anything would notice.)
-__device__ __forceinline__ uint32_t bf16_pair(float low, float high) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    uint32_t bits;
-    memcpy(&bits, &pair, sizeof bits);
-    return bits;
-}
-
 // Where the eight numbers 8 piece .. of a row lie in a tile. ldmatrix reads eight rows at the same piece; they lie in
 // different banks because the piece is mixed with the number of the row. (Rows of 32 or 96 numbers: two rows that follow
 // each other are in different halves of the banks already.)

@@ -3,15 +3,17 @@
 //
 // Only what the project's .cu files use is here, under NVIDIA's names and with NVIDIA's meaning (CUDA C++ Programming Guide;
 // CUDA Runtime API). Device memory is host memory that only kernels and copies may touch; a stream does at once what it
-// is asked.
+// is asked. What the runner models, finds and cannot find: docs/kernels.md.
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <functional>
+#include <memory>
 #include <source_location>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -24,7 +26,7 @@
 #define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) alignas(n)
-#define __shared__ static __attribute__((section("cuda_shared"))) // one block runs at a time
+#define __shared__ static // one block runs at a time; the runner finds it by its name
 
 // ---- vectors -------------------------------------------------------------------------------------------------------
 
@@ -70,11 +72,13 @@ enum cudaError_t {
     cudaErrorInvalidDevice = 101,
     cudaErrorNoKernelImageForDevice = 209,
     cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
 };
 
-const char* cudaGetErrorString(cudaError_t error); // of a failed launch: what the runner found
+const char* cudaGetErrorString(cudaError_t error); // with what the runner found
 const char* cudaGetErrorName(cudaError_t error);
 cudaError_t cudaGetLastError();
+cudaError_t cudaPeekAtLastError();
 
 struct CUstream_st;
 using cudaStream_t = CUstream_st*;
@@ -114,9 +118,12 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
 cudaError_t cudaSetDevice(int device);
 
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
-template <class Function>
-cudaError_t cudaFuncSetAttribute(Function*, cudaFuncAttribute, int) {
-    return cudaSuccess;
+namespace cuda_host {
+cudaError_t set_attribute(const void* kernel, cudaFuncAttribute attribute, int value);
+}
+template <class... Parameters>
+cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
+    return cuda_host::set_attribute(reinterpret_cast<const void*>(kernel), attribute, value);
 }
 
 // ---- launches --------------------------------------------------------------------------------------------------------
@@ -131,13 +138,32 @@ struct cudaLaunchConfig_t {
 };
 
 namespace cuda_host {
-// Runs, or while a stream is captured records, `thread` once for each thread of the grid.
-cudaError_t launch(const cudaLaunchConfig_t& config, std::function<void()> thread);
+
+// A kernel and its arguments, as one thread runs them.
+struct Work {
+    const void* kernel = nullptr; // the function
+    std::shared_ptr<const void> arguments;
+    size_t argument_bytes = 0;
+    void (*run)(const void* arguments) = nullptr;
+};
+
+// Runs, or while a stream is captured records, the work once for each thread of the grid.
+cudaError_t launch(const cudaLaunchConfig_t& config, const Work& work);
+
 } // namespace cuda_host
 
-template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
-    return cuda_host::launch(*config, [=] { kernel(static_cast<Parameters>(arguments)...); });
+template <class... Parameters, class... Given>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Given&&... given) {
+    struct Arguments {
+        void (*kernel)(Parameters...);
+        std::tuple<std::remove_const_t<Parameters>...> values;
+    };
+    const auto arguments = std::make_shared<Arguments>(Arguments{kernel, {static_cast<Parameters>(given)...}});
+    const auto run = [](const void* all) {
+        const Arguments& own = *static_cast<const Arguments*>(all);
+        std::apply(own.kernel, own.values);
+    };
+    return cuda_host::launch(*config, {reinterpret_cast<const void*>(kernel), arguments, sizeof(Arguments), run});
 }
 
 // ---- graphs ------------------------------------------------------------------------------------------------------------
@@ -156,11 +182,14 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
 
 // ---- what a kernel calls -----------------------------------------------------------------------------------------------
 
-extern uint3 threadIdx, blockIdx;
-extern dim3 blockDim, gridDim;
+// In a section of their own: a kernel may read them.
+extern __attribute__((section("cuda_host_indices"))) uint3 threadIdx, blockIdx;
+extern __attribute__((section("cuda_host_indices"))) dim3 blockDim, gridDim;
 constexpr int warpSize = 32;
 
 void __syncthreads(std::source_location where = std::source_location::current());
+int __syncthreads_count(int predicate, std::source_location where = std::source_location::current());
+int __syncthreads_and(int predicate, std::source_location where = std::source_location::current());
 int __syncthreads_or(int predicate, std::source_location where = std::source_location::current());
 void __syncwarp(unsigned mask = 0xffffffffu, std::source_location where = std::source_location::current());
 
@@ -169,44 +198,24 @@ namespace cuda_host {
 constexpr int kWarp = 32;
 
 // What the lanes of a warp do together. Each lane calls with its own `operand`; when all of `mask` have come, `act` is
-// called once with the operands of all lanes (null where a lane takes no part), and then every lane returns.
+// called once with their operands, by lane, and then every lane returns.
 using Act = void (*)(void* const* operands, unsigned mask);
 void together(unsigned mask, void* operand, Act act, const char* what, std::source_location where);
 
 int lane(); // of the running thread in its warp
 void* dynamic_shared();
 
-// cp.async: `bytes` bytes are copied and the rest of `size` filled with zeros, when the group is waited for.
-void copy_later(void* shared, const void* global, int bytes, int size);
-void commit_copies();
-void wait_copies(int pending); // all groups but the last `pending`
+void atomic_access(const void* at, size_t bytes);
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2))); // ends the launch
 
-template <class T>
-struct Shuffle {
-    T value, result;
-    int source; // lane whose value is asked for
-};
+// `value` of lane `source`.
+uint64_t shuffle(unsigned mask, uint64_t value, int source, const char* what, std::source_location where);
 
 template <class T>
 T shuffle(unsigned mask, T value, int source, const char* what, std::source_location where) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8);
-    Shuffle<T> own = {value, value, source};
-    together(
-        mask, &own,
-        [](void* const* operands, unsigned lanes) {
-            for (int l = 0; l < kWarp; l++) {
-                if (operands[l] != nullptr) {
-                    Shuffle<T>& to = *static_cast<Shuffle<T>*>(operands[l]);
-                    if ((lanes >> to.source & 1) == 0) {
-                        fail("a shuffle reads from lane %d, which takes no part in it", to.source);
-                    }
-                    to.result = static_cast<Shuffle<T>*>(operands[to.source])->value;
-                }
-            }
-        },
-        what, where);
-    return own.result;
+    using Bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>;
+    return std::bit_cast<T>(static_cast<Bits>(shuffle(mask, uint64_t{std::bit_cast<Bits>(value)}, source, what, where)));
 }
 
 } // namespace cuda_host
@@ -238,9 +247,11 @@ inline int __all_sync(unsigned mask, int predicate, std::source_location where =
     return __ballot_sync(mask, predicate, where) == mask;
 }
 
-// One thread runs at a time: reading and writing is one step.
+// One thread runs at a time: reading and writing is one step. The compiler does not tell the runner of these accesses, so that
+// it can be told that they are atomic.
 template <class T>
-T atomicAdd(T* at, T value) {
+__attribute__((no_sanitize("thread"))) T atomicAdd(T* at, T value) {
+    cuda_host::atomic_access(at, sizeof(T));
     const T old = *at;
     *at = old + value;
     return old;
