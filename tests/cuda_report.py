@@ -34,7 +34,7 @@ LIMITS = {"80": dict(threads=2048, blocks=32, shared=164 << 10, block_shared=163
 
 PROMISE = re.compile(r"^// resident: (\w+) (\d+) threads, (\d+) blocks?, (\d+) bytes shared$", re.M)
 USES = re.compile(r"^// uses: (\w+) ([\w. ]+)$", re.M)
-KERNEL = re.compile(r"__global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(")
+KERNEL = re.compile(r"__global__ void(?: __launch_bounds__\((?:[^()]|\([^()]*\))*\))?\s+(\w+)\(")
 
 
 def resident_blocks(arch, threads, registers, shared):

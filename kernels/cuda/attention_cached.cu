@@ -266,6 +266,8 @@ __global__ void __launch_bounds__(kAttentionThreads, decode_blocks(kQueries)) at
                 for (int e = 0; e < kLaneNumbers; e++) {
                     to[c + e] = p[x].o[e];
                 }
+            }
+            if (lane_of_warp() == 0) { // every lane of a group has them
                 to[kWidth] = p[x].largest;
                 to[kWidth + 1] = p[x].sum;
             }
