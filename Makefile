@@ -64,12 +64,14 @@ endif
 # nvcc that compiles for the newest of the architectures is new enough for all of them.
 NVCC ?= $(firstword $(wildcard $(shell command -v nvcc 2>/dev/null) /usr/local/cuda/bin/nvcc) nvcc)
 CUDA_ARCHS ?= 80 90 100
-# The merged kernels of attention and products have not been built together yet: only on request (make CUDA=1).
-CUDA ?= 0
+ifndef CUDA
+CUDA := $(shell echo '__global__ void empty() {}' > /tmp/skintern-probe-$$$$.cu && $(NVCC) -std=c++20 -ccbin $(lastword $(CXX)) \
+	-arch=sm_$(lastword $(CUDA_ARCHS)) -c /tmp/skintern-probe-$$$$.cu -o /dev/null 2>/dev/null && echo 1; rm -f /tmp/skintern-probe-$$$$.cu)
+endif
 ifeq ($(CUDA),1)
   $(info CUDA      found: --device cuda, for GPUs of compute capability $(CUDA_ARCHS))
 else
-  $(info CUDA      not used: no --device cuda (make CUDA=1 builds it with nvcc of the CUDA Toolkit 12.8 or newer))
+  $(info CUDA      not used: no --device cuda (it needs nvcc of the CUDA Toolkit 12.8 or newer))
 endif
 CUDA_ROOT := $(abspath $(dir $(shell command -v $(NVCC)))..)
 
@@ -254,8 +256,8 @@ $(BUILD)/kernels/%.$(1).o: kernels/%.cpp
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
-test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients
-	@BUILD=$(BUILD) sh tests/run.sh
+test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients $(BUILD)/cuda_host/unit
+	@BUILD=$(BUILD) NVCC=$(NVCC) sh tests/run.sh
 
 bench: skintern $(BUILD)/bench
 	@$(BUILD)/bench
@@ -278,7 +280,7 @@ rivals: skintern
 
 # Address and undefined-behaviour sanitizers over every unit test, in a build of their own.
 asan:
-	$(MAKE) BUILD=build/asan OPT=-O1 KERNEL_OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=all" \
+	$(MAKE) CUDA=0 BUILD=build/asan OPT=-O1 KERNEL_OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=all" \
 		build/asan/tests/unit build/asan/tests/gradients
 	build/asan/tests/unit
 	build/asan/tests/gradients
@@ -291,7 +293,7 @@ fuzz:
 	@echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' | \
 		$(FUZZ_CXX) -x c++ - -fsanitize=fuzzer,address,undefined -o /dev/null 2>/dev/null || \
 		{ echo "make fuzz needs clang++ with libFuzzer (apt-get install clang), or FUZZ_CXX=clang++-NN"; exit 1; }
-	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) OPENBLAS=0 MPI=0 OPT=-O1 \
+	+$(MAKE) CXX="$(FUZZ_CXX)" BUILD=$(FUZZ_BUILD) CUDA=0 OPENBLAS=0 MPI=0 OPT=-O1 \
 		EXTRA="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option" \
 		$(FUZZ_BUILD)/fuzz/seeds $(FUZZ_TARGETS:%=$(FUZZ_BUILD)/fuzz/fuzz_%)
 ifdef FUZZ_SECONDS

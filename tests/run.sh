@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
-# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh, tests/mpi.sh or tests/oracles.py.
+# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh or tests/oracles.py.
 set -u
 build=${BUILD:-build}
 passed=0
@@ -25,6 +25,35 @@ for binary in "$build/tests/unit" "$build/tests/gradients"; do
     status=$?
     count "$("$binary" --list-test-names-only 2> /dev/null | grep -c .)" "$status" "$build/tests/log"
 done
+
+# The CUDA kernels on the CPU, every second test in a process of its own.
+echo "== $build/cuda_host/unit"
+half() {
+    SKINTERN_TEST_DEVICE=cuda "$build/cuda_host/unit" --reporter console -f "$build/cuda_host/names-$1" \
+        > "$build/cuda_host/log-$1" 2>&1
+}
+"$build/cuda_host/unit" --list-test-names-only "[kernels]~[cpu],[cuda_host],[oracle]" 2> /dev/null |
+    sed -n 's/,/\\,/g; /./p' > "$build/cuda_host/names" # a comma would begin the next name
+awk 'NR % 2 == 0' "$build/cuda_host/names" > "$build/cuda_host/names-0"
+awk 'NR % 2 == 1' "$build/cuda_host/names" > "$build/cuda_host/names-1"
+half 0 &
+half 1
+status=$?
+count "$(grep -c . "$build/cuda_host/names-1")" "$status" "$build/cuda_host/log-1"
+wait $!
+status=$?
+count "$(grep -c . "$build/cuda_host/names-0")" "$status" "$build/cuda_host/log-0"
+
+# What nvcc made of them, where it was there.
+echo "== tests/cuda_report.py"
+if ! ls "$build"/kernels/cuda/*.ptxas > /dev/null 2>&1; then
+    echo "skipped: what nvcc made of the CUDA kernels, this build has none"
+else
+    python3 tests/cuda_report.py --build "$build" --nvcc "${NVCC:-nvcc}" > "$build/tests/cuda_report.log" 2>&1
+    grep -v '^ok ' "$build/tests/cuda_report.log"
+    passed=$((passed + $(grep -c '^ok ' "$build/tests/cuda_report.log")))
+    failed=$((failed + $(grep -c '^not ok ' "$build/tests/cuda_report.log")))
+fi
 
 for script in rooms cli mpi; do
     echo "== tests/$script.sh"
