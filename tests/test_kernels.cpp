@@ -245,6 +245,7 @@ TEST_CASE("every step towards the fast matmul agrees with the reference", "[kern
 TEST_CASE("every step towards the matmul of CUDA agrees with the reference", "[kernels]") {
     const char* device = std::getenv("SKINTERN_TEST_DEVICE");
     if (device == nullptr || device != std::string("cuda")) {
+        std::fprintf(stderr, "test_kernels: skipped the steps of CUDA: SKINTERN_TEST_DEVICE is not cuda\n");
         return;
     }
     struct Shape {

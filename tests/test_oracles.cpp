@@ -258,28 +258,30 @@ TEST_CASE("ten LoRA-AdamW steps equal those of PEFT", "[oracle]") {
 
 TEST_CASE("sequences of different lengths, packed, equal the padded batch of PyTorch", "[oracle]") {
     for (const std::string& folder : cases()) {
-        INFO(folder);
         const nlohmann::json ragged = nlohmann::json::parse(read_file(folder + "ragged.json"));
-        const auto kernels = open("cpu");
-        Batch batch;
-        for (const auto& sequence : ragged["sequences"]) {
-            add_labelled(batch, sequence["ids"], sequence["labels"]);
+        for (const std::string& device : devices()) {
+            INFO(folder << " on " << device);
+            const auto kernels = open(device);
+            Batch batch;
+            for (const auto& sequence : ragged["sequences"]) {
+                add_labelled(batch, sequence["ids"], sequence["labels"]);
+            }
+            const auto base = load(*kernels, folder, Train::nothing, false);
+            REQUIRE(mean_loss(*base, batch) == Approx(ragged["loss"].get<double>()).epsilon(1e-5));
+            size_t i = 0;
+            for (const auto& sequence : ragged["sequences"]) {
+                Batch alone;
+                alone.add_sequence(sequence["ids"]);
+                require_close_logits(base->logits(all_rows(alone)),
+                                     read_npy(folder + "ragged_logits_" + std::to_string(i++) + ".npy"));
+            }
+            const auto model = load(*kernels, folder, Train::adapter, true);
+            REQUIRE(mean_loss(*model, batch) == Approx(ragged["adapter_loss"].get<double>()).epsilon(1e-5));
+            const nlohmann::json& train = ragged["train"];
+            const Steps steps = ten_steps(*model, folder, batch);
+            require_steps(steps, train["losses"].get<std::vector<double>>(), train["grad_norms"].get<std::vector<double>>(),
+                          train["lrs"].get<std::vector<double>>());
         }
-        const auto base = load(*kernels, folder, Train::nothing, false);
-        REQUIRE(mean_loss(*base, batch) == Approx(ragged["loss"].get<double>()).epsilon(1e-5));
-        size_t i = 0;
-        for (const auto& sequence : ragged["sequences"]) {
-            Batch alone;
-            alone.add_sequence(sequence["ids"]);
-            require_close_logits(base->logits(all_rows(alone)),
-                                 read_npy(folder + "ragged_logits_" + std::to_string(i++) + ".npy"));
-        }
-        const auto model = load(*kernels, folder, Train::adapter, true);
-        REQUIRE(mean_loss(*model, batch) == Approx(ragged["adapter_loss"].get<double>()).epsilon(1e-5));
-        const nlohmann::json& train = ragged["train"];
-        const Steps steps = ten_steps(*model, folder, batch);
-        require_steps(steps, train["losses"].get<std::vector<double>>(), train["grad_norms"].get<std::vector<double>>(),
-                      train["lrs"].get<std::vector<double>>());
     }
 }
 
