@@ -96,8 +96,9 @@ printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"no
     printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.005\n' "$work/published.json"
     printf '[arm.tokens]\nmethod = "std-cot"\nmatch-tokens = "skintern"\n[arm.flops]\nmethod = "std-cot"\nmatch-flops = "%s"\n' \
         "$work/search/seed-1/skintern"
-    printf '[arm.skintern]\n[arm.base]\n'
+    printf '[arm.twin]\nmethod = "std-cot"\nmodel = "%s"\n[arm.skintern]\n[arm.base]\n' "$work/twin"
 } > "$work/search.toml"
+ln -s "$PWD/data/base" "$work/twin"
 expect 0 "tokens: in truth as many updates as cost what skintern does" "the dry run says whose updates it does not know" \
     "$skintern" --dry-run --config "$work/search.toml"
 expect 0 "tokens" "an experiment searches a rate, matches costs and asks published questions" \
@@ -105,6 +106,7 @@ expect 0 "tokens" "an experiment searches a rate, matches costs and asks publish
 expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"
 expect 0 '"lr": 0.005' "an arm with a rate of its own keeps it, though it be the common one" cat "$work/search/seed-1/own/cell.json"
 expect 0 '"chosen": 0.0' "the search chooses a rate" cat "$work/search/search.json"
+expect 0 '"twin/std-cot"' "of a base model of an arm's own anew" cat "$work/search/search.json"
 "$skintern" report "$work/search" "$work/arms" --markdown "$work/page.md" 2> "$work/err"
 expect 0 "## arms" "the report of two runs is one page" cat "$work/page.md"
 expect 0 "skintern reproduce --config $work/search.toml" "which says how they were made" cat "$work/page.md"
@@ -136,6 +138,10 @@ fi
 sed 's/"skintern"/"nobody"/' "$work/search.toml" > "$work/nobody.toml"
 expect 1 "other settings" "a cell is not made to match another one afterwards" \
     "$skintern" reproduce --config "$work/nobody.toml" --out "$work/search"
+mkdir "$work/elsewhere" && ln -s "$PWD/data/base" "$work/elsewhere/twin"
+{ cat "$work/search.toml" && printf '[arm.other]\nmethod = "std-cot"\nmodel = "%s"\n' "$work/elsewhere/twin"; } > "$work/twins.toml"
+expect 1 "have the same" "two base models of one name are an error" \
+    "$skintern" reproduce --config "$work/twins.toml" --out "$work/search"
 printf 'tasks = ["world_facts"]\ntrain = 4\ntest = 1\nmax-new-tokens = 8\n[arm.a]\nmethod = "std-cot"\nmatch-flops = "nobody"\n' > "$work/alone.toml"
 expect 1 "no finished cell of this experiment" "an arm that matches nobody is an error" \
     "$skintern" reproduce --config "$work/alone.toml" --out "$work/alone"

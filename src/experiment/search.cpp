@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -21,12 +22,19 @@ using Json = nlohmann::ordered_json;
 
 constexpr char kRule[] = "most right answers to the validation questions, of equals the smaller rate; one trial a rate and method";
 
-// The cells of one method, in the order of the rates.
-std::vector<Cell> trials_of(const std::string& method, const SearchConfig& config) {
+// What a rate is chosen for: a method, or "<model>/<method>" of an arm with a base model of its own.
+std::string subject_of(const ArmConfig& arm) {
+    return arm.model.empty() ? arm.method : std::filesystem::path(arm.model).filename().string() + "/" + arm.method;
+}
+
+// The cells of the arm's method and base model, in the order of the rates.
+std::vector<Cell> trials_of(const ArmConfig& arm, const SearchConfig& config) {
     std::vector<Cell> trials;
     for (const double rate : config.rates) {
-        Cell trial{config.arm, config.seed, format("%s/search/%s/lr-%g", config.out.c_str(), method.c_str(), rate), {"validation"}, ""};
-        trial.arm.name = trial.arm.method = method;
+        const std::string folder = format("%s/search/%s/lr-%g", config.out.c_str(), subject_of(arm).c_str(), rate);
+        Cell trial{config.arm, config.seed, folder, {"validation"}, ""};
+        trial.arm.name = trial.arm.method = arm.method;
+        trial.arm.model = arm.model;
         trial.arm.train.adamw.lr = rate;
         trials.push_back(trial);
     }
@@ -91,28 +99,32 @@ void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<
     std::map<std::string, std::vector<Cell>> trials;
     std::vector<Cell> all;
     for (const ArmConfig& arm : arms) {
-        if (method_by_name(arm.method).trained && !trials.contains(arm.method)) {
-            trials[arm.method] = trials_of(arm.method, config);
-            all.insert(all.end(), trials[arm.method].begin(), trials[arm.method].end());
+        const std::string subject = subject_of(arm);
+        if (method_by_name(arm.method).trained && !trials.contains(subject)) {
+            trials[subject] = trials_of(arm, config);
+            all.insert(all.end(), trials[subject].begin(), trials[subject].end());
         }
+        CHECK(!trials.contains(subject) || trials[subject].front().arm.model == arm.model,
+              "the search for a rate knows base models by the last part of their path, and both %s and %s have the same",
+              trials[subject].front().arm.model.c_str(), arm.model.c_str());
     }
     check_cells(all);
     run_trials(shared, all);
     Json methods = Json::object();
     std::map<std::string, double> rate_of;
-    for (const auto& [method, cells] : trials) {
+    for (const auto& [subject, cells] : trials) {
         std::vector<Trial> results;
         for (const Cell& cell : cells) {
             results.push_back(trial_of(cell));
         }
-        rate_of[method] = choose_rate(results);
-        methods[method] = {{"trials", trials_json(results)}, {"chosen", rate_of[method]}};
+        rate_of[subject] = choose_rate(results);
+        methods[subject] = {{"trials", trials_json(results)}, {"chosen", rate_of[subject]}};
     }
     const Json json = {{"rule", kRule}, {"rates", config.rates}, {"methods", methods}};
     write_file(config.out + "/search.json", json.dump(2) + "\n");
     for (ArmConfig& arm : arms) {
-        if (rate_of.contains(arm.method) && !arm.own_rate) {
-            arm.train.adamw.lr = rate_of.at(arm.method);
+        if (rate_of.contains(subject_of(arm)) && !arm.own_rate) {
+            arm.train.adamw.lr = rate_of.at(subject_of(arm));
         }
     }
 }

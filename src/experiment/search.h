@@ -3,7 +3,7 @@
 // The rule: every trained method tries the same rates, once each, with everything else as the experiment has it and a seed that
 // no result has; the rate with most right answers to the validation questions is taken, of equals the smaller. A rate
 // with which training diverges has none right. Arms that are variants of a method take the method's rate; an arm that
-// names a rate of its own keeps it.
+// names a rate of its own keeps it. A base model of an arm's own has a search of its own: a wider model stands a smaller rate.
 #pragma once
 
 #include <string>
@@ -14,7 +14,8 @@
 namespace skintern {
 
 struct SearchConfig {
-    std::string out;                // folder of the run: OUT/search/<method>/lr-<rate>/, OUT/search.json
+    std::string out;                // folder of the run: OUT/search/<method>/lr-<rate>/ (of an arm's
+                                    // own model OUT/search/<model>/<method>/lr-<rate>/), OUT/search.json
     std::vector<double> rates;
     ArmConfig arm;                  // what every arm starts from
     uint64_t seed = 1000;
