@@ -256,7 +256,7 @@ $(BUILD)/kernels/%.$(1).o: kernels/%.cpp
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
-test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients $(BUILD)/cuda_host/unit
+test: skintern $(BUILD)/tests/unit $(BUILD)/tests/gradients $(BUILD)/cuda_host/unit $(BUILD)/cuda_host/skintern
 	@BUILD=$(BUILD) NVCC=$(NVCC) sh tests/run.sh
 
 bench: skintern $(BUILD)/bench

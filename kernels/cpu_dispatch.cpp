@@ -98,12 +98,6 @@ void CpuMemory::zero(void* dst, size_t bytes) {
     }
 }
 
-const void* CpuMemory::map(const void* host, size_t) {
-    return host;
-}
-
-void CpuMemory::unmap(const void*) {}
-
 float* CpuMemory::scratch(int64_t floats, int block) {
     Scratch& s = scratch_[block];
     if (floats > s.floats) {

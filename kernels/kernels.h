@@ -97,10 +97,12 @@ public:
     virtual void copy(void* dst, const void* src, size_t bytes) = 0; // within the backend, no overlap
     virtual void zero(void* dst, size_t bytes) = 0;
 
-    // Host memory that nobody writes, of a mapped file, as memory of this backend: the CPU reads it where it lies, a
-    // device would copy it. It has to stay until unmap.
-    virtual const void* map(const void* host, size_t bytes) = 0;
-    virtual void unmap(const void* mapped) = 0;
+    // A frozen matrix in host memory that nobody writes and that stays until unmap, of a mapped file, as this backend reads it:
+    // the CPU where it lies, at any address; a device copies it once. Where products alone read it, a device with dtype bf16
+    // keeps F32 and F16 as BF16, and so its products of few rows meet rounded weights, too: half the memory and traffic.
+    virtual Matrix map(Matrix host, // (R,C)
+                       int64_t R, int64_t C, bool products_alone) = 0;
+    virtual void unmap(Matrix mapped) = 0;
 
     // Does `step`, a series of ops. A device may record them and, when it is given the same key again, do them over without
     // asking `step`, in one launch instead of hundreds: so the key names all that the ops' arguments depend on (but not the

@@ -48,8 +48,10 @@ public:
     void zero(void* dst, size_t bytes) override {
         observe("zero", 0, static_cast<int64_t>(bytes), [&] { inner_->zero(dst, bytes); });
     }
-    const void* map(const void* host, size_t bytes) override { return inner_->map(host, bytes); }
-    void unmap(const void* mapped) override { inner_->unmap(mapped); }
+    Matrix map(Matrix host, int64_t R, int64_t C, bool products_alone) override {
+        return inner_->map(host, R, C, products_alone);
+    }
+    void unmap(Matrix mapped) override { inner_->unmap(mapped); }
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override {
         int64_t flops = 0, bytes = 0;
         for (int64_t p = 0; p < count; p++) {

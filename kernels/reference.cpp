@@ -203,8 +203,8 @@ public:
         }
     }
 
-    const void* map(const void* host, size_t) override { return host; }
-    void unmap(const void*) override {}
+    Matrix map(Matrix host, int64_t, int64_t, bool) override { return host; }
+    void unmap(Matrix) override {}
 
     // ---- matrix products ----------------------------------------------------------------------------------
 

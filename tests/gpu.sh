@@ -68,7 +68,7 @@ fi
 # ---- right ---------------------------------------------------------------------------------------------------------
 
 export SKINTERN_TEST_DEVICE=cuda
-run 90 "kernel tests on the device" "$unit" "[kernels]~[cpu]"
+run 90 "kernel tests on the device" "$unit" "[kernels]~[cpu],[weights]"
 run 60 "oracles on the device" "$unit" "[oracle]"
 unset SKINTERN_TEST_DEVICE
 for dtype in f32 bf16; do

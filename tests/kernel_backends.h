@@ -130,7 +130,10 @@ private:
 template <typename T>
 class Buffer {
 public:
-    Buffer(Kernels& kernels, const std::vector<T>& values) : kernels_(kernels), guard_(guard_elements), size_(values.size()) {
+    // Blocks (bytes) may start at an odd address in a file, and never do in a device's own memory (Kernels::map).
+    Buffer(Kernels& kernels, const std::vector<T>& values)
+        : kernels_(kernels), guard_(guard_elements * (sizeof(T) == 1 && kernels.name().starts_with("cuda") ? 2 : 1)),
+          size_(values.size()) {
         std::vector<T> all(size_ + 2 * guard_);
         std::memset(all.data(), kGuardByte, all.size() * sizeof(T));
         std::copy(values.begin(), values.end(), all.begin() + guard_);

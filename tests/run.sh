@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs every test binary and the command-line tests, and ends with one line: N passed, N failed.
-# A test is one Catch2 test case, or one check of tests/rooms.sh, tests/cli.sh or tests/oracles.py.
+# A test is one Catch2 test case, or one check of tests/*.sh, tests/cuda_report.py or tests/oracles.py.
 set -u
 build=${BUILD:-build}
 passed=0
@@ -32,7 +32,7 @@ half() {
     SKINTERN_TEST_DEVICE=cuda "$build/cuda_host/unit" --reporter console -f "$build/cuda_host/names-$1" \
         > "$build/cuda_host/log-$1" 2>&1
 }
-"$build/cuda_host/unit" --list-test-names-only "[kernels]~[cpu],[cuda_host],[oracle]" 2> /dev/null |
+"$build/cuda_host/unit" --list-test-names-only "[kernels]~[cpu],[weights],[cuda_host],[oracle]" 2> /dev/null |
     sed -n 's/,/\\,/g; /./p' > "$build/cuda_host/names" # a comma would begin the next name
 awk 'NR % 2 == 0' "$build/cuda_host/names" > "$build/cuda_host/names-0"
 awk 'NR % 2 == 1' "$build/cuda_host/names" > "$build/cuda_host/names-1"
@@ -55,9 +55,9 @@ else
     failed=$((failed + $(grep -c '^not ok ' "$build/tests/cuda_report.log")))
 fi
 
-for script in rooms cli mpi; do
+for script in rooms cli cuda mpi; do
     echo "== tests/$script.sh"
-    sh "tests/$script.sh" > "$build/tests/$script.log" 2>&1
+    BUILD=$build sh "tests/$script.sh" > "$build/tests/$script.log" 2>&1
     grep -v '^ok ' "$build/tests/$script.log"
     passed=$((passed + $(grep -c '^ok ' "$build/tests/$script.log")))
     failed=$((failed + $(grep -c '^not ok ' "$build/tests/$script.log")))

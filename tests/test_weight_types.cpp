@@ -291,6 +291,37 @@ TEST_CASE("few rows meet a weight that was packed for them", "[weights]") {
     }
 }
 
+TEST_CASE("a mapped matrix has the numbers of the file, or where products alone read it those that they round to", "[weights]") {
+    Rng rng(10, "mapped");
+    const int64_t R = 5, C = 32, M = kFewRows + 1;
+    for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16, WeightType::q8_0}) {
+        INFO(weight_format(type).name);
+        const std::vector<uint8_t> file = random_blocks(rng, type, R, C);
+        const Vector numbers = decoded(type, file, R, C), x = random_vector(rng, M * C);
+        for (const std::vector<Backend>* all : {&backends(), &bf16_backends()}) {
+            for (const Backend& backend : *all) {
+                INFO(backend.label);
+                Kernels& kernels = *backend.one;
+                const auto product = [&](Matrix weight) {
+                    Reals out(kernels, nans(M * R)), x_(kernels, x);
+                    kernels.matmul(Layout::nt, out.data(), x_.data(), weight, M, R, C, 1, false);
+                    return out.read();
+                };
+                const Matrix table = kernels.map({file.data(), type}, R, C, false);
+                const Matrix weight = kernels.map({file.data(), type}, R, C, true);
+                Reals rows(kernels, nans(R * C)), plain(kernels, numbers);
+                kernels.gather_rows(rows.data(), table, Ints(kernels, {0, 1, 2, 3, 4}).data(), R, C);
+                REQUIRE(same_bits(rows.read(), numbers));
+                REQUIRE(same_bits(product(weight), product(plain.data())));
+                const bool is_rounded = kernels.name().starts_with("cuda") && kernels.operand_type() == WeightType::bf16;
+                REQUIRE(weight.type == (is_rounded && type != WeightType::q8_0 ? WeightType::bf16 : type));
+                kernels.unmap(table);
+                kernels.unmap(weight);
+            }
+        }
+    }
+}
+
 TEST_CASE("gather_rows of a stored table gives its numbers", "[weights]") {
     Rng rng(7, "table");
     for (const WeightType type : kStoredTypes) {

@@ -236,8 +236,8 @@ public:
     void download(void* host_dst, const void* src, size_t bytes) override;
     void copy(void* dst, const void* src, size_t bytes) override;
     void zero(void* dst, size_t bytes) override;
-    const void* map(const void* host, size_t bytes) override;
-    void unmap(const void* mapped) override;
+    Matrix map(Matrix host, int64_t R, int64_t C, bool products_alone) override;
+    void unmap(Matrix mapped) override;
     void repeat(const std::string& key, const std::function<void()>& step) override;
 
     void products(Layout layout, const Product* list, int64_t count, int64_t M) override;

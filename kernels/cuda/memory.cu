@@ -1,8 +1,10 @@
 // memory.cu — the device and its memory: everything of CudaKernels that is no arithmetic.
 #include <algorithm>
+#include <vector>
 
 #include "cuda.cuh"
 #include "cuda.h"
+#include "dequantize.h"
 
 namespace skintern {
 
@@ -22,6 +24,9 @@ void require_device() {
     CHECK(error == cudaSuccess, "--device cuda: the CUDA driver answers '%s'; use --device cpu", cudaGetErrorString(error));
 }
 
+// resident: no_work_kernel 32 threads, 16 blocks, 0 bytes shared
+__global__ void __launch_bounds__(32, 16) no_work_kernel() {}
+
 } // namespace
 
 CudaKernels::CudaKernels(bool bf16) : bf16_(bf16) {
@@ -34,6 +39,15 @@ CudaKernels::CudaKernels(bool bf16) : bf16_(bf16) {
           properties.name, properties.major, properties.minor);
     device_ = properties.name;
     processors_ = properties.multiProcessorCount;
+    cudaLaunchConfig_t one_block = {};
+    one_block.gridDim = dim3(1);
+    one_block.blockDim = dim3(kWarpLanes);
+    const cudaError_t error = cudaLaunchKernelEx(&one_block, no_work_kernel);
+    CHECK(error != cudaErrorNoKernelImageForDevice,
+          "--device cuda: this program has no kernels for compute capability %d.%d, which %s has; make it again by `make clean` "
+          "and `make CUDA_ARCHS=%d%d`, or use --device cpu",
+          properties.major, properties.minor, properties.name, properties.major, properties.minor);
+    CUDA_CHECK(error);
     CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
@@ -99,13 +113,26 @@ void CudaKernels::zero(void* dst, size_t bytes) {
     }
 }
 
-const void* CudaKernels::map(const void* host, size_t bytes) {
+Matrix CudaKernels::map(Matrix host, int64_t R, int64_t C, bool products_alone) {
+    const bool is_rounded = bf16_ && products_alone && (host.type == WeightType::f32 || host.type == WeightType::f16);
+    const WeightType type = is_rounded ? WeightType::bf16 : host.type;
+    const size_t bytes = static_cast<size_t>(R * row_bytes(type, C));
     void* ptr = alloc(bytes);
-    upload(ptr, host, bytes);
-    return ptr;
+    if (!is_rounded) {
+        upload(ptr, host.data, bytes);
+        return {ptr, type};
+    }
+    std::vector<float> row(static_cast<size_t>(C));
+    std::vector<uint16_t> rounded(static_cast<size_t>(R * C));
+    for (int64_t r = 0; r < R; r++) {
+        dequantize(row.data(), host.type, static_cast<const char*>(host.data) + r * row_bytes(host.type, C), 0, C);
+        std::transform(row.begin(), row.end(), rounded.begin() + r * C, rounded_bf16_bits);
+    }
+    upload(ptr, rounded.data(), bytes);
+    return {ptr, type};
 }
 
-void CudaKernels::unmap(const void* mapped) { free(const_cast<void*>(mapped)); }
+void CudaKernels::unmap(Matrix mapped) { free(const_cast<void*>(mapped.data)); }
 
 // ---- recorded steps --------------------------------------------------------------------------------------------------------
 

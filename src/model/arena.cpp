@@ -17,7 +17,7 @@ int64_t padded(int64_t n) { return (n + kAlign - 1) / kAlign * kAlign; }
 
 Arena::~Arena() {
     kernels_->free(data_);
-    for (const void* mapped : mapped_) {
+    for (const Matrix& mapped : mapped_) {
         kernels_->unmap(mapped);
     }
 }
@@ -35,14 +35,13 @@ Tensor& Arena::add(const std::string& name, const std::vector<int64_t>& shape) {
     return tensors_.back();
 }
 
-void Arena::place_outside(const std::string& name, WeightType type, const void* host) {
+void Arena::place_outside(const std::string& name, Matrix host, bool products_alone) {
     CHECK(data_ == nullptr, "tensor %s was placed outside an arena that is allocated already", name.c_str());
     for (Tensor& t : tensors_) {
         if (t.name == name) {
             const int64_t columns = t.shape.back();
-            const int64_t bytes = t.numel / columns * row_bytes(type, columns);
-            mapped_.push_back(kernels_->map(host, static_cast<size_t>(bytes)));
-            t.matrix = {mapped_.back(), type};
+            mapped_.push_back(kernels_->map(host, t.numel / columns, columns, products_alone));
+            t.matrix = mapped_.back();
             numel_ -= padded(t.numel);
         }
     }

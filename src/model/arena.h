@@ -32,9 +32,9 @@ public:
 
     // Registers a tensor. The reference stays valid; its memory comes with allocate(). Names are unique.
     Tensor& add(const std::string& name, const std::vector<int64_t>& shape);
-    // The tensor's numbers are those in `host`, of the given type, which has to stay as long as the arena. Before
-    // allocate().
-    void place_outside(const std::string& name, WeightType type, const void* host);
+    // The tensor's numbers are those in `host`, which has to stay as long as the arena; `products_alone` as in Kernels::map.
+    // Before allocate().
+    void place_outside(const std::string& name, Matrix host, bool products_alone);
     // One allocation, zeroed, for all that was added and not placed outside.
     void allocate();
     // A second arena's tensors, under the same names and shapes (gradients and moments of parameters).
@@ -52,7 +52,7 @@ public:
 private:
     Kernels* kernels_;
     std::deque<Tensor> tensors_;
-    std::vector<const void*> mapped_;
+    std::vector<Matrix> mapped_;
     real* data_ = nullptr;
     int64_t numel_ = 0;
 };

@@ -78,7 +78,8 @@ void load_tensors(Arena& arena, const std::vector<StoredTensor>& stored, bool in
         check_shape(t, it->second->shape, where);
         check_finite(*it->second, where);
         if (in_place && stays_outside(*it->second)) {
-            arena.place_outside(t.name, it->second->type, it->second->data);
+            const bool products_alone = !t.name.ends_with("embed_tokens.weight"); // whose rows are inputs, too
+            arena.place_outside(t.name, {it->second->data, it->second->type}, products_alone);
         }
     }
     arena.allocate();

@@ -1,6 +1,7 @@
 // runtime.cpp — the CUDA runtime API of the modelled device: launches, errors, copies and graphs. A stream does at once what
 // it is asked, so a kernel's mistake is the result of its launch; as on a GPU, every later call fails too, until the error
 // has been asked for.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -43,6 +44,8 @@ struct Runtime {
     uint64_t launches = 0, seed = 1;
     std::optional<Order> order; // none: another each launch
     int architecture = 90;
+    size_t memory = kDeviceBytes;
+    std::string lacks;
 };
 
 std::string variable(const char* name, const char* otherwise) {
@@ -61,6 +64,8 @@ Runtime begin() {
                                      : std::nullopt;
     all.seed = static_cast<uint64_t>(std::atoll(variable("CUDA_HOST_SEED", "1").c_str()));
     all.architecture = std::atoi(variable("CUDA_HOST_ARCH", "90").c_str());
+    all.memory = std::min(kDeviceBytes, static_cast<size_t>(std::atoll(variable("CUDA_HOST_MEMORY", "8192").c_str())) << 20);
+    all.lacks = variable("CUDA_HOST_LACKS", "");
     std::atexit(check_end);
     return all;
 }
@@ -229,6 +234,9 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const Work& work) {
     if (const cudaError_t entered = enter(); entered != cudaSuccess) {
         return entered;
     }
+    if (runtime().lacks == "image") {
+        return launch_error(cudaErrorNoKernelImageForDevice, "no kernel image is available for execution on the device");
+    }
     if (const std::string why = refused(config, work.kernel); !why.empty()) {
         return launch_error(cudaErrorInvalidConfiguration, "invalid configuration: " + why);
     }
@@ -316,7 +324,9 @@ cudaError_t cudaMalloc(void** ptr, size_t bytes) {
     if (const cudaError_t entered = enter_unrecorded("cudaMalloc"); entered != cudaSuccess) {
         return entered;
     }
-    *ptr = bytes == 0 ? nullptr : cuda_host::device_alloc(bytes);
+    size_t free = 0, total = 0;
+    cudaMemGetInfo(&free, &total);
+    *ptr = bytes == 0 || bytes > free ? nullptr : cuda_host::device_alloc(bytes);
     return bytes > 0 && *ptr == nullptr ? error(cudaErrorMemoryAllocation, "out of memory") : cudaSuccess;
 }
 cudaError_t cudaFree(void* ptr) {
@@ -335,8 +345,8 @@ cudaError_t cudaFreeHost(void* ptr) {
     return enter();
 }
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-    *free = cuda_host::device_free_bytes();
-    *total = cuda_host::kDeviceBytes;
+    *total = runtime().memory;
+    *free = *total - std::min(*total, cuda_host::kDeviceBytes - cuda_host::device_free_bytes());
     return enter();
 }
 
@@ -372,8 +382,10 @@ cudaError_t cudaMemsetAsync(void* dst, int value, size_t bytes, cudaStream_t) {
 // ---- the device --------------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
-    *count = 1;
-    return enter();
+    *count = runtime().lacks == "driver" || runtime().lacks == "device" ? 0 : 1;
+    return runtime().lacks == "driver"   ? error(cudaErrorInsufficientDriver, "CUDA driver version is insufficient")
+           : runtime().lacks == "device" ? error(cudaErrorNoDevice, "no CUDA-capable device is detected")
+                                         : enter();
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     *properties = {};
@@ -381,7 +393,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     properties->major = runtime().architecture / 10;
     properties->minor = runtime().architecture % 10;
     properties->multiProcessorCount = 4;
-    properties->totalGlobalMem = cuda_host::kDeviceBytes;
+    properties->totalGlobalMem = runtime().memory;
     properties->sharedMemPerBlockOptin = cuda_host::max_shared();
     return enter();
 }
