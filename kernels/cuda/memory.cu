@@ -43,6 +43,7 @@ CudaKernels::CudaKernels(bool bf16) : bf16_(bf16) {
     one_block.gridDim = dim3(1);
     one_block.blockDim = dim3(kWarpLanes);
     const cudaError_t error = cudaLaunchKernelEx(&one_block, no_work_kernel);
+    cudaGetLastError(); // it is told here, and does not stay behind
     CHECK(error != cudaErrorNoKernelImageForDevice,
           "--device cuda: this program has no kernels for compute capability %d.%d, which %s has; make it again by `make clean` "
           "and `make CUDA_ARCHS=%d%d`, or use --device cpu",

@@ -37,6 +37,8 @@ struct Asked {
 constexpr Asked kAsked[] = {
     {"SKIntern is better than Std-CoT in domain", "skintern", "std-cot", in_domain},
     {"SKIntern is better than Std-CoT out of domain", "skintern", "std-cot", out_of_domain},
+    {"SKIntern is better than Std-CoT in domain, with the smaller base model", "small-skintern", "small-std-cot", in_domain},
+    {"SKIntern is better than Std-CoT in domain, with the larger base model", "large-skintern", "large-std-cot", in_domain},
     {"SKIntern has internalized facts that no response states", "skintern", "std-cot", uncovered_facts},
     {"SKIntern with own responses has", "skintern-own", "std-cot", uncovered_facts},
     {"SKIntern is better in domain than Std-CoT with as many training tokens", "skintern", "std-cot-long",
