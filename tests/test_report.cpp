@@ -160,12 +160,12 @@ TEST_CASE("the table fits 110 columns and ends in the verdict", "[report]") {
 }
 
 TEST_CASE("the verdict names its direction and never shows a negative zero", "[report]") {
-    REQUIRE(verdict_line("in domain", {0.012, -0.02, 0.045, 100}) ==
+    REQUIRE(verdict_line("in domain", {{0.012, -0.02, 0.045, 100}, {}}) ==
             "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable");
-    REQUIRE(holds(verdict_line("in domain", {0.03, 0.01, 0.05, 100}), ": SKIntern is better"));
-    REQUIRE(holds(verdict_line("in domain", {-0.03, -0.05, -0.01, 100}), ": SKIntern is worse"));
+    REQUIRE(holds(verdict_line("in domain", {{0.03, 0.01, 0.05, 100}, {}}), ": SKIntern is better"));
+    REQUIRE(holds(verdict_line("in domain", {{-0.03, -0.05, -0.01, 100}, {}}), ": SKIntern is worse"));
     REQUIRE(holds(verdict_line("in domain", {}), "not measured"));
-    REQUIRE(!holds(verdict_line("in domain", {-0.0, -0.0002, 0.0002, 100}), "-0.0"));
+    REQUIRE(!holds(verdict_line("in domain", {{-0.0, -0.0002, 0.0002, 100}, {}}), "-0.0"));
 }
 
 TEST_CASE("large numbers are told with three digits", "[report]") {

@@ -73,9 +73,23 @@ TEST_CASE("what knowledge in the prompt costs is told as a ratio with its verdic
 }
 
 TEST_CASE("a verdict says on which side of nothing the interval lies", "[report]") {
-    REQUIRE(verdict_of({"", {0.1, 0.01, 0.2, 9}, false, ""}) == "holds here");
-    REQUIRE(verdict_of({"", {-0.1, -0.2, -0.01, 9}, false, ""}) == "does not hold");
-    REQUIRE(verdict_of({"", {0.1, 0, 0.2, 9}, false, ""}) == "cannot tell");
-    REQUIRE(verdict_of({"", {0.8, 0.7, 0.9, 9}, true, ""}) == "does not hold");
+    REQUIRE(verdict_of({"", {{0.1, 0.01, 0.2, 9}, {}}, false, ""}) == "holds here");
+    REQUIRE(verdict_of({"", {{-0.1, -0.2, -0.01, 9}, {}}, false, ""}) == "does not hold");
+    REQUIRE(verdict_of({"", {{0.1, 0, 0.2, 9}, {}}, false, ""}) == "cannot tell");
+    REQUIRE(verdict_of({"", {{0.8, 0.7, 0.9, 9}, {}}, true, ""}) == "does not hold");
     REQUIRE(verdict_of({"", {}, false, ""}) == "not measured");
+}
+
+TEST_CASE("a verdict asks that a difference holds over training seeds as well", "[report]") {
+    const Claim steady = {"", {{0.1, 0.01, 0.2, 9}, {0.09, 0.1, 0.11}}, false, ""};
+    REQUIRE(verdict_of(steady) == "holds here");
+    const Claim unsteady = {"", {{0.1, 0.01, 0.2, 9}, {-0.1, 0.1, 0.3}}, false, ""};
+    REQUIRE(verdict_of(unsteady) == "cannot tell");
+    REQUIRE(numbers_of(unsteady) == "+10.0 points, 95 % [+1.0, +20.0], over seeds [-39.7, +59.7]");
+    REQUIRE(verdict_of({"", {{-0.1, -0.2, -0.01, 9}, {-0.3, -0.1, 0.1}}, false, ""}) == "cannot tell");
+    const Claim one_seed = {"", {{0.1, 0.01, 0.2, 9}, {0.1}}, false, ""};
+    REQUIRE(verdict_of(one_seed) == "holds here");
+    REQUIRE(numbers_of(one_seed) == "+10.0 points, 95 % [+1.0, +20.0]");
+    REQUIRE(holds(verdict_line("in domain", unsteady.found), ": not distinguishable"));
+    REQUIRE(holds(verdict_line("in domain", steady.found), ": SKIntern is better"));
 }

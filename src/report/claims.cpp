@@ -66,7 +66,7 @@ void add_pairs(const RunLog& run, std::vector<Claim>& claims) {
         if (better != nullptr && worse != nullptr) {
             const ScoreTable ours = table_of(*better, asked.rows, right_answer);
             const ScoreTable theirs = table_of(*worse, asked.rows, right_answer);
-            claims.push_back({asked.text, difference_of(ours, theirs).estimate, false, drawn(ours)});
+            claims.push_back({asked.text, {difference_of(ours, theirs).estimate, difference_by_seed(ours, theirs)}, false, drawn(ours)});
         }
     }
 }
@@ -109,7 +109,7 @@ void add_from_best(const RunLog& run, const std::string& text, bool (*counts)(co
         return;
     }
     const FromBest found = bootstrap_difference_from_best(our_table, tables, draw_of(our_table));
-    claims.push_back({text, found.estimate, false,
+    claims.push_back({text, {found.estimate, difference_by_seed(our_table, tables[found.best])}, false,
                       format("%s; the best of %zu is %s, chosen anew in every resample",
                              drawn(our_table).c_str(), tables.size(), title_of(names[found.best]).c_str())});
 }
@@ -125,7 +125,7 @@ void add_costs(const RunLog& run, std::vector<Claim>& claims) {
             const ScoreTable our_cost = table_of(*ours, every_row, flops_of);
             claims.push_back(
                 {title_of(arm) + " costs more than SKIntern a question (up to 4 times, the paper says)",
-                 bootstrap_ratio(table_of(*theirs, every_row, flops_of), our_cost, draw_of(our_cost)), true,
+                 {bootstrap_ratio(table_of(*theirs, every_row, flops_of), our_cost, draw_of(our_cost)), {}}, true,
                  "FLOPs, " + drawn(our_cost)});
         }
     }
@@ -149,17 +149,20 @@ std::vector<Claim> check_claims(const RunLog& run) {
 
 std::string verdict_of(const Claim& claim) {
     const double nothing = claim.is_ratio ? 1 : 0;
-    return !claim.estimate.known()       ? "not measured"
-           : claim.estimate.lo > nothing ? "holds here"
-           : claim.estimate.hi < nothing ? "does not hold"
-                                         : "cannot tell";
+    const Estimate both = claim.found.over_both();
+    return !both.known()       ? "not measured"
+           : both.lo > nothing ? "holds here"
+           : both.hi < nothing ? "does not hold"
+                               : "cannot tell";
 }
 
 std::string numbers_of(const Claim& claim) {
-    const Estimate& e = claim.estimate;
+    const Estimate &e = claim.found.estimate, seeds = claim.found.over_seeds();
     return !e.known()       ? kUnknown
            : claim.is_ratio ? format("%.2f times, 95 %% [%.2f, %.2f]", e.mean, e.lo, e.hi)
-                            : points_with_interval(e);
+                            : points_with_interval(e) + (seeds.known() ? format(", over seeds [%s, %s]", signed_points(seeds.lo).c_str(),
+                                                                                signed_points(seeds.hi).c_str())
+                                                                       : "");
 }
 
 } // namespace skintern

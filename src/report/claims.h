@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "report/comparisons.h"
 #include "report/run_log.h"
 #include "support/statistics.h"
 
@@ -17,7 +18,7 @@ namespace skintern {
 
 struct Claim {
     std::string text;  // "SKIntern is better than Std-CoT in domain"
-    Estimate estimate; // of a difference of accuracies, or of a ratio
+    Paired found;      // a difference of accuracies, or a ratio (by_seed empty)
     bool is_ratio = false;
     std::string note; // what the numbers rest on: "over 14 tasks; the best is stepwise"
 };
@@ -25,9 +26,9 @@ struct Claim {
 // The claims of which all arms are there.
 std::vector<Claim> check_claims(const RunLog& run);
 
-// "holds here", "does not hold", "cannot tell", "not measured".
+// "holds here", "does not hold", "cannot tell", "not measured": by the interval over tasks or questions, and by that over seeds.
 std::string verdict_of(const Claim& claim);
-// "+9.2 points, 95 % [+2.0, +16.4]", "2.48 times, 95 % [2.40, 2.56]".
+// "+9.2 points, 95 % [+2.0, +16.4], over seeds [-1.0, +19.4]", "2.48 times, 95 % [2.40, 2.56]".
 std::string numbers_of(const Claim& claim);
 
 } // namespace skintern

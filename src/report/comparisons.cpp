@@ -1,6 +1,7 @@
 // comparisons.cpp — see comparisons.h.
 #include "report/comparisons.h"
 
+#include <algorithm>
 #include <set>
 
 #include "report/score_tables.h"
@@ -40,21 +41,31 @@ Difference difference_of(const ScoreTable& a, const ScoreTable& b) {
                                      : Difference{bootstrap_difference(a, b), kUntested};
 }
 
+Estimate Paired::over_seeds() const {
+    return by_seed.size() < 2 ? Estimate{} : t_interval(by_seed);
+}
+
+Estimate Paired::over_both() const {
+    const Estimate seeds = over_seeds();
+    Estimate both = estimate;
+    if (both.known() && seeds.known()) {
+        both.lo = std::min(both.lo, seeds.lo);
+        both.hi = std::max(both.hi, seeds.hi);
+    }
+    return both;
+}
+
 Comparison compare_with_baseline(const RunLog& run) {
-    Comparison comparison;
     const auto ours = run.logs.find(kOurs), theirs = run.logs.find(kBaseline);
     if (ours == run.logs.end() || theirs == run.logs.end()) {
-        return comparison;
+        return {};
     }
-    const auto compare = [&](const Keep& keep, Estimate& difference, std::vector<double>& by_seed) {
+    const auto compare = [&](const Keep& keep) {
         const ScoreTable a = table_of(ours->second, keep, right_answer);
         const ScoreTable b = table_of(theirs->second, keep, right_answer);
-        difference = bootstrap_difference(a, b);
-        by_seed = difference_by_seed(a, b);
+        return Paired{bootstrap_difference(a, b), difference_by_seed(a, b)};
     };
-    compare(in_domain, comparison.in_domain, comparison.in_domain_by_seed);
-    compare(out_of_domain, comparison.out_of_domain, comparison.out_of_domain_by_seed);
-    return comparison;
+    return {compare(in_domain), compare(out_of_domain)};
 }
 
 std::vector<Against> compare_all(const RunLog& run) {
@@ -85,15 +96,15 @@ bool is_tested(const Difference& difference) {
     return difference.estimate.known() && difference.p >= 0;
 }
 
-std::string verdict_line(const char* where, const Estimate& difference) {
+std::string verdict_line(const char* where, const Paired& difference) {
     const std::string begin = title_of(kOurs) + " - " + title_of(kBaseline) + " " + where + ": ";
-    if (!difference.known()) {
+    if (!difference.estimate.known()) {
         return begin + "not measured (no question answered by both)";
     }
-    const char* verdict = !is_distinguishable(difference) ? "not distinguishable"
-                          : difference.mean > 0           ? "SKIntern is better"
-                                                          : "SKIntern is worse";
-    return begin + points_with_interval(difference) + ": " + verdict;
+    const char* verdict = !is_distinguishable(difference.over_both()) ? "not distinguishable"
+                          : difference.estimate.mean > 0              ? "SKIntern is better"
+                                                                      : "SKIntern is worse";
+    return begin + points_with_interval(difference.estimate) + ": " + verdict;
 }
 
 } // namespace skintern

@@ -1,7 +1,8 @@
 // comparisons.h — differences between arms, paired by question.
 //
 // An interval is over tasks: what is drawn are whole tasks (statistics.h). With fewer than kFewestTasks of
-// them it would promise too much; it is then over questions, and nothing is tested.
+// them it would promise too much; it is then over questions, and nothing is tested. Training once more moves
+// a difference as well: a verdict asks that it holds over training seeds too, where there are two or more.
 #pragma once
 
 #include <string>
@@ -17,10 +18,18 @@ inline constexpr const char* kBaseline = "std-cot";
 inline constexpr size_t kFewestTasks = 6;
 inline constexpr double kUntested = -1;
 
-// SKIntern minus Std-CoT; intervals over questions.
+// A difference with its interval over questions or tasks, and in each training seed by itself.
+struct Paired {
+    Estimate estimate;
+    std::vector<double> by_seed;
+
+    Estimate over_seeds() const; // Student's interval; unknown with one seed
+    Estimate over_both() const;  // the shortest interval that holds both
+};
+
+// SKIntern minus Std-CoT, over questions.
 struct Comparison {
-    Estimate in_domain, out_of_domain;
-    std::vector<double> in_domain_by_seed, out_of_domain_by_seed;
+    Paired in_domain, out_of_domain;
 };
 
 // An arm minus the baseline; p after Holm's correction for all arms of the column, or kUntested.
@@ -42,7 +51,8 @@ std::vector<Against> compare_all(const RunLog& run);
 
 bool is_tested(const Difference& difference);
 
-// "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable".
-std::string verdict_line(const char* where, const Estimate& difference);
+// "SKIntern - Std-CoT in domain: +1.2 points, 95 % [-2.0, +4.5]: not distinguishable". The interval is over questions, the
+// verdict over both.
+std::string verdict_line(const char* where, const Paired& difference);
 
 } // namespace skintern

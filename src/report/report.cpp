@@ -14,6 +14,7 @@
 #include "report/results_json.h"
 #include "support/check.h"
 #include "support/files.h"
+#include "support/numbers.h"
 
 namespace skintern {
 
@@ -28,6 +29,17 @@ void print_claims(const Results& results, FILE* out) {
         std::fprintf(out, "%s?\n    %s: %s\n    (%s)\n", claim.text.c_str(), verdict_of(claim).c_str(), numbers_of(claim).c_str(),
                      claim.note.c_str());
     }
+}
+
+// What the intervals above leave open, and the intervals over training seeds, which the verdicts ask as well.
+std::string seeds_note(size_t seeds, const Comparison& comparison) {
+    const Estimate in = comparison.in_domain.over_seeds(), out = comparison.out_of_domain.over_seeds();
+    if (!in.known() || !out.known()) {
+        return format("%zu training seed%s; intervals are over questions, not over training runs", seeds, seeds == 1 ? "" : "s");
+    }
+    return format("over %zu training seeds: [%s, %s] in domain, [%s, %s] out of domain; the verdict asks both", seeds,
+                  signed_points(in.lo).c_str(), signed_points(in.hi).c_str(), signed_points(out.lo).c_str(),
+                  signed_points(out.hi).c_str());
 }
 
 void print_dropped(const RunLog& run, FILE* out) {
@@ -80,8 +92,7 @@ void print_table(const Report& report, FILE* out) {
     print_claims(results, out);
     std::fprintf(out, "\n%s\n%s\n", verdict_line("in domain", results.comparison.in_domain).c_str(),
                  verdict_line("out of domain", results.comparison.out_of_domain).c_str());
-    std::fprintf(out, "(%zu training seed%s; intervals are over questions, not over training runs)\n",
-                 run.seeds.size(), run.seeds.size() == 1 ? "" : "s");
+    std::fprintf(out, "(%s)\n", seeds_note(run.seeds.size(), results.comparison).c_str());
     print_dropped(run, out);
     for (size_t i = 0; i < std::min(run.missing.size(), kMaxMissing); i++) {
         std::fprintf(out, "missing: %s\n", run.missing[i].c_str());

@@ -72,8 +72,7 @@ std::string difference_text(const char* where, const Estimate& d) {
 
 // The verdict in one sentence; U+2011 keeps the hyphen of Std-CoT from breaking.
 std::string headline(const Comparison& comparison) {
-    const Estimate& in = comparison.in_domain;
-    const Estimate& out = comparison.out_of_domain;
+    const Estimate in = comparison.in_domain.over_both(), out = comparison.out_of_domain.over_both();
     const auto told = [](const Estimate& d) -> std::string {
         return !d.known()               ? "SKIntern and Std\u2011CoT have not been compared yet"
                : !is_distinguishable(d) ? "SKIntern and Std\u2011CoT cannot be told apart"
@@ -94,12 +93,14 @@ std::string seeds_text(const RunLog& run) {
     return (run.seeds.size() == 1 ? "seed " : "seeds ") + list;
 }
 
-std::string list_of(const std::vector<double>& differences) {
+// " in domain +16.7, -4.2 (95 % -3.3 to +20.8) points".
+std::string seeds_text(const char* where, const Paired& difference) {
     std::string list;
-    for (const double difference : differences) {
-        list += (list.empty() ? "" : ", ") + points(difference);
+    for (const double of_seed : difference.by_seed) {
+        list += (list.empty() ? "" : ", ") + points(of_seed);
     }
-    return list;
+    const Estimate seeds = difference.over_seeds();
+    return format(" %s %s (95 %% %s to %s) points", where, list.c_str(), points(seeds.lo).c_str(), points(seeds.hi).c_str());
 }
 
 std::string header(const RunLog& run, const Results& results) {
@@ -109,8 +110,8 @@ std::string header(const RunLog& run, const Results& results) {
                       (run.device.empty() ? "" : " &middot; " + escape(run.device)) + "</p>\n";
     out += "<h1>" + headline(comparison) + "</h1>\n";
     std::string measured;
-    for (const auto& [where, estimate] : {std::pair{"in domain", comparison.in_domain},
-                                          std::pair{"out of domain", comparison.out_of_domain}}) {
+    for (const auto& [where, estimate] : {std::pair{"in domain", comparison.in_domain.estimate},
+                                          std::pair{"out of domain", comparison.out_of_domain.estimate}}) {
         if (estimate.known()) {
             measured += (measured.empty() ? "" : "; ") + difference_text(where, estimate);
         }
@@ -120,12 +121,12 @@ std::string header(const RunLog& run, const Results& results) {
                (run.seeds.size() == 1
                     ? "The intervals are over questions; with one training seed nothing is known about "
                       "how much training itself varies."
-                    : "The intervals are over questions, not over training runs.") +
+                    : "The intervals are over questions; a difference has to hold over training seeds as well.") +
                "</p>\n";
     }
-    if (comparison.in_domain_by_seed.size() > 1 && comparison.out_of_domain_by_seed.size() > 1) {
-        out += "<p class=\"note\">Seed by seed, in domain " + list_of(comparison.in_domain_by_seed) +
-               "; out of domain " + list_of(comparison.out_of_domain_by_seed) + " points.</p>\n";
+    if (comparison.in_domain.by_seed.size() > 1 && comparison.out_of_domain.by_seed.size() > 1) {
+        out += "<p class=\"note\">Seed by seed" + seeds_text("in domain", comparison.in_domain) + ";" +
+               seeds_text("out of domain", comparison.out_of_domain) + ".</p>\n";
     }
     if (!run.missing.empty()) {
         out += "<details class=\"note\"><summary>This run is not complete: " +

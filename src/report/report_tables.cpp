@@ -102,7 +102,8 @@ Table claims_table(const Results& results) {
                    {},
                    "The best is found on the questions it is then compared on. Each resample of tasks (or "
                    "questions) finds it anew, and the "
-                   "interval takes back what the finding gains."};
+                   "interval takes back what the finding gains. With two training seeds or more a "
+                   "verdict asks the interval over them, too."};
     for (const Claim& claim : results.claims) {
         table.rows.push_back({claim.text, verdict_of(claim), numbers_of(claim), claim.note});
     }

@@ -71,7 +71,8 @@ Json method_json(const MethodResult& m) {
     return json;
 }
 
-Json difference_json(const Estimate& difference, const std::vector<double>& by_seed) {
+Json difference_json(const Paired& found) {
+    const Estimate& difference = found.estimate;
     if (!difference.known()) {
         return nullptr;
     }
@@ -80,10 +81,11 @@ Json difference_json(const Estimate& difference, const std::vector<double>& by_s
     json["ci95"] = Json::array({plain(difference.lo), plain(difference.hi)});
     json["rows"] = difference.rows;
     json["by_seed"] = Json::array();
-    for (const double seed : by_seed) {
+    for (const double seed : found.by_seed) {
         json["by_seed"].push_back(plain(seed));
     }
-    json["distinguishable"] = is_distinguishable(difference);
+    json["ci95_over_seeds"] = interval_json(found.over_seeds())["ci95"];
+    json["distinguishable"] = is_distinguishable(found.over_both());
     return json;
 }
 
@@ -108,9 +110,10 @@ Json training_json(const Results& results, Json& meter) {
 }
 
 Json tested_json(const Difference& test) {
-    Json json = difference_json(test.estimate, {});
+    Json json = difference_json({test.estimate, {}});
     if (json.is_object()) {
         json.erase("by_seed");
+        json.erase("ci95_over_seeds");
         json["p_holm"] = is_tested(test) ? Json(test.p) : Json();
     }
     return json;
@@ -132,9 +135,10 @@ Json claims_json(const Results& results) {
     Json json = Json::array();
     for (const Claim& claim : results.claims) {
         Json row = {{"claim", claim.text}, {"verdict", verdict_of(claim)}};
-        row[claim.is_ratio ? "ratio" : "difference"] = mean_json(claim.estimate);
-        row["ci95"] = interval_json(claim.estimate)["ci95"];
-        row["rows"] = claim.estimate.rows;
+        row[claim.is_ratio ? "ratio" : "difference"] = mean_json(claim.found.estimate);
+        row["ci95"] = interval_json(claim.found.estimate)["ci95"];
+        row["ci95_over_seeds"] = interval_json(claim.found.over_seeds())["ci95"];
+        row["rows"] = claim.found.estimate.rows;
         row["note"] = claim.note;
         json.push_back(row);
     }
@@ -201,8 +205,8 @@ std::string results_to_json(const RunLog& run, const Results& results) {
     json["comparison"] = {
         {"of", kOurs},
         {"with", kBaseline},
-        {"id", difference_json(comparison.in_domain, comparison.in_domain_by_seed)},
-        {"ood", difference_json(comparison.out_of_domain, comparison.out_of_domain_by_seed)}};
+        {"id", difference_json(comparison.in_domain)},
+        {"ood", difference_json(comparison.out_of_domain)}};
     json["claims"] = claims_json(results);
     json["against"] = against_json(results);
     json["ablations"] = ablations_json(results);
