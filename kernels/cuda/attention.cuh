@@ -4,7 +4,8 @@
 //   attention_forward.cu    attention_forward, and the tiles of attention_cached: many new rows
 //   attention_cached.cu     attention_cached: few new rows over many keys, split over the keys
 //   attention_backward.cu   attention_backward
-//   attention_steps.cu, attention_backward_steps.cu   how both came about, in numbered versions
+//   attention_steps.cu, attention_backward_steps.cu, attention_cached_steps.cu
+//                           how they came about, in numbered versions
 //
 // Only two products of tiles are needed, both ways. With queries as the rows of the scores: s = q k^T and dp = dout v^T are
 // rows times rows (`*_rows_by_rows`), out = p v and dq = ds k rows times columns (`*_by_columns`). With keys as the rows:
@@ -570,6 +571,14 @@ __device__ __forceinline__ void mma_store(float* out, const float (&sum)[kM][kWi
 // Attention in tiles: sequences of least .. most rows of the view's batch, the longest of `longest` rows, in F32 or in BF16.
 template <class T>
 void attend_in_tiles(const AttentionView<T>& view, int64_t longest, bool bf16, cudaStream_t stream);
+
+// ---- attention_cached.cu ------------------------------------------------------------------------------------------------
+
+// Sequences of up to kFewRows rows, the longest of `longest`, over a cache whose keys are split into `splits` parts.
+template <class T>
+void attend_few_rows(const AttentionView<T>& view, int64_t longest, int64_t splits,
+                     float* parts, // (S,kFewRows,NH,splits,HS+2): o, m, l; or nullptr where there is one part
+                     cudaStream_t stream);
 
 // ---- attention_backward.cu ----------------------------------------------------------------------------------------------
 

@@ -53,4 +53,12 @@ void run_cuda_attention_backward_step(Kernels& cuda, int step, float* dq, float*
                                       const float* k, const float* v, const float* out, const float* lse, Sequences seq,
                                       int64_t NH, int64_t NKV, int64_t HS, int64_t ds_bytes = kDsBytes);
 
+// The same of attention_cached (attention_cached_steps.cu), for up to kFewRows new rows of a sequence.
+constexpr int kCudaAttentionCachedStepCount = 3;
+extern const CudaAttentionStep kCudaAttentionCachedSteps[kCudaAttentionCachedStepCount];
+
+void run_cuda_attention_cached_step(Kernels& cuda, int step, float* out, const float* q, Matrix k_cache, Matrix v_cache,
+                                    const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity, int64_t NH,
+                                    int64_t NKV, int64_t HS);
+
 } // namespace skintern

@@ -2,6 +2,7 @@
 // Everything else is tests/test_attention.cpp with SKINTERN_TEST_DEVICE=cuda.
 #include "attention_cases.h"
 #include "cuda/cuda.h"
+#include "dequantize.h"
 #include "kernel_backends.h"
 #include "test_support.h"
 
@@ -113,6 +114,52 @@ TEST_CASE("CUDA attention's backward pass has the same bits in however many laun
                     const AlignedTensors aligned;
                     REQUIRE(same_bits(run_backward_step(*cuda, step, c, x, expected, bytes), first));
                 }
+            }
+        }
+    }
+}
+
+TEST_CASE("every step towards the CUDA attention over a cache agrees with the reference", "[kernels][cuda]") {
+    // 1 to 8 new rows over 1 to 300 keys, caches of either type in slots of any order.
+    constexpr int64_t kCapacity = 300;
+    const std::vector<int64_t> rows = {1, 3, 0, 8};
+    const std::vector<int32_t> length = {kCapacity, 3, 0, 131}, slot = {3, 0, 2, 1};
+    const std::unique_ptr<Kernels> cuda = make_cuda_kernels(false);
+    for (const AttentionCase& c : {AttentionCase{{kCapacity}, 1, 1, 1}, AttentionCase{{kCapacity}, 9, 3, 64},
+                                   AttentionCase{{kCapacity}, 5, 1, 33}, AttentionCase{{kCapacity}, 2, 2, 128}}) {
+        Rng rng(18, "cached steps");
+        const Vector q = random_vector(rng, 12 * c.NH * c.HS);
+        Vector keys = random_vector(rng, 4 * kCapacity * c.NKV * c.HS), values = random_vector(rng, keys.size());
+        std::vector<uint16_t> k16(keys.size()), v16(keys.size());
+        for (const WeightType type : {WeightType::f32, WeightType::bf16}) {
+            if (type == WeightType::bf16) { // the reference reads what they have been rounded to
+                std::transform(keys.begin(), keys.end(), k16.begin(), rounded_bf16_bits);
+                std::transform(values.begin(), values.end(), v16.begin(), rounded_bf16_bits);
+                std::transform(keys.begin(), keys.end(), keys.begin(), round_to_bf16);
+                std::transform(values.begin(), values.end(), values.begin(), round_to_bf16);
+            }
+            const auto run = [&](Kernels& kernels, int step) {
+                Packed packed(kernels, rows);
+                Reals q_(kernels, q), k_(kernels, keys), v_(kernels, values), out(kernels, nans(q.size()));
+                Buffer<uint16_t> k_halves(kernels, k16), v_halves(kernels, v16);
+                Ints slot_(kernels, slot), length_(kernels, length);
+                const bool halves = step > 0 && type == WeightType::bf16;
+                const Matrix k = halves ? Matrix{k_halves.data(), type} : Matrix(k_.data());
+                const Matrix v = halves ? Matrix{v_halves.data(), type} : Matrix(v_.data());
+                if (step == 0) {
+                    kernels.attention_cached(out.data(), q_.data(), k, v, slot_.data(), length_.data(), packed.seq, kCapacity,
+                                             c.NH, c.NKV, c.HS);
+                } else {
+                    run_cuda_attention_cached_step(kernels, step, out.data(), q_.data(), k, v, slot_.data(), length_.data(),
+                                                   packed.seq, kCapacity, c.NH, c.NKV, c.HS);
+                }
+                return out.read();
+            };
+            const Vector expected = run(reference(), 0);
+            for (int step = 1; step <= kCudaAttentionCachedStepCount; step++) {
+                INFO(c.text() << ", " << weight_format(type).name << ", step " << kCudaAttentionCachedSteps[step - 1].name);
+                REQUIRE(mismatch(run(*cuda, step), expected,
+                                 {real((probability_roundings(c) + double(kCapacity)) * kU)}) == "");
             }
         }
     }
