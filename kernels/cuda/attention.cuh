@@ -4,7 +4,8 @@
 //   attention_forward.cu    attention_forward, and the tiles of attention_cached: many new rows
 //   attention_cached.cu     attention_cached: few new rows over many keys, split over the keys
 //   attention_backward.cu   attention_backward
-//   attention_steps.cu      how the forward pass came about, in numbered versions
+//   attention_steps.cu, attention_backward_steps.cu, attention_cached_steps.cu
+//                           how they came about, in numbered versions
 //
 // Only two products of tiles are needed, both ways. With queries as the rows of the scores: s = q k^T and dp = dout v^T are
 // rows times rows (`*_rows_by_rows`), out = p v and dq = ds k rows times columns (`*_by_columns`). With keys as the rows:
@@ -102,6 +103,16 @@ void with_width(int64_t HS, const Body& body) {
     } else {
         body(std::integral_constant<int, 128>());
     }
+}
+
+// The sequence that row n belongs to.
+__device__ __forceinline__ int64_t sequence_of(const Batch& b, int64_t n) {
+    int64_t low = 0, high = b.count; // start[low] <= n < start[high]
+    while (high - low > 1) {
+        const int64_t middle = (low + high) / 2;
+        (b.start[middle] <= n ? low : high) = middle;
+    }
+    return low;
 }
 
 // Rows > kFewRows of a launch in BF16, rows <= kFewRows of one in F32 beside it.
@@ -560,5 +571,46 @@ __device__ __forceinline__ void mma_store(float* out, const float (&sum)[kM][kWi
 // Attention in tiles: sequences of least .. most rows of the view's batch, the longest of `longest` rows, in F32 or in BF16.
 template <class T>
 void attend_in_tiles(const AttentionView<T>& view, int64_t longest, bool bf16, cudaStream_t stream);
+
+// ---- attention_cached.cu ------------------------------------------------------------------------------------------------
+
+// Sequences of up to kFewRows rows, the longest of `longest`, over a cache whose keys are split into `splits` parts.
+template <class T>
+void attend_few_rows(const AttentionView<T>& view, int64_t longest, int64_t splits,
+                     float* parts, // (S,kFewRows,NH,splits,HS+2): o, m, l; or nullptr where there is one part
+                     cudaStream_t stream);
+
+// ---- attention_backward.cu ----------------------------------------------------------------------------------------------
+
+struct BackwardView {
+    Batch batch;
+    float* dq;         // (N,NH,HS) =
+    float* dk;         // (N,NKV,HS) =
+    float* dv;         // (N,NKV,HS) =
+    const float* dout; // (N,NH,HS)
+    const float* q;    // (N,NH,HS)
+    const float* k;    // (N,NKV,HS)
+    const float* v;    // (N,NKV,HS)
+    const float* lse;  // (N,NH)
+    const float* D;    // (N,NH)
+
+    // What attention_dkv_bf16 leaves for attention_dq_product, of the sequences and heads of one launch.
+    int64_t heads, kv_heads; // of the launch: the first so many of NH and NKV
+    uint32_t* ds;            // (S,heads,ds_blocks,4,32): see ds_block(), or nullptr: it is not kept
+    int64_t ds_blocks;       // of a sequence and head
+    uint16_t* k_rounded;     // (S,kv_heads,k_rows,width): the tiles of keys as they lie in shared memory
+    int64_t k_rows;          // of a sequence and head: a multiple of every tile
+};
+
+// p and ds of a query and key from s = q.k and dp = dout.v. The first query sees one key: its p is 1 whatever the score, and
+// sends no gradient through it.
+__device__ __forceinline__ void f32_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D,
+                                                int query, int key) {
+    p = key <= query ? expf(s * scale - lse) : 0.0f;
+    ds = query == 0 ? 0.0f : p * (dp - D);
+}
+
+// Two walks, seven products: sequences of least .. most rows of the view's batch, the longest of `longest` rows, in F32 or BF16.
+void backward_in_walks(const BackwardView& view, int64_t longest, bool bf16, cudaStream_t stream);
 
 } // namespace skintern

@@ -27,7 +27,7 @@ constexpr int64_t kBlocksOfProcessor = 4; // that are wanted
 template <class T>
 struct DecodeView {
     AttentionView<T> a;
-    float* parts; // (S,kFewRows,NH,splits,HS+2): o, m, l; or nullptr where there is one part
+    float* parts; // see attend_few_rows()
     int splits;
 };
 
@@ -306,8 +306,9 @@ __global__ void __launch_bounds__(kAttentionThreads, 8)
 // ---- the op -------------------------------------------------------------------------------------------------------------
 
 template <class T>
-static void decode(const DecodeView<T>& d, int64_t longest, cudaStream_t stream) {
-    const Batch& b = d.a.batch;
+void attend_few_rows(const AttentionView<T>& view, int64_t longest, int64_t splits, float* parts, cudaStream_t stream) {
+    const DecodeView<T> d = {view, parts, static_cast<int>(splits)};
+    const Batch& b = view.batch;
     const int64_t queries = longest * (b.NH / b.NKV); // at most, of one block
     const auto with_both = [&](auto width, auto together) {
         constexpr int kWidth = decltype(width)::value, kQueries = decltype(together)::value;
@@ -338,6 +339,8 @@ static void decode(const DecodeView<T>& d, int64_t longest, cudaStream_t stream)
                stream, d.a.out, d.parts, b, d.splits, static_cast<int>(longest));
     }
 }
+template void attend_few_rows(const AttentionView<float>&, int64_t, int64_t, float*, cudaStream_t);
+template void attend_few_rows(const AttentionView<uint16_t>&, int64_t, int64_t, float*, cudaStream_t);
 
 void CudaKernels::attention_cached(float* out, const float* q, Matrix k_cache, Matrix v_cache, const int32_t* slot,
                                    const int32_t* length, Sequences seq, int64_t capacity, int64_t NH, int64_t NKV,
@@ -362,7 +365,7 @@ void CudaKernels::attention_cached(float* out, const float* q, Matrix k_cache, M
                                     length,
                                     capacity};
         };
-        decode(DecodeView<T>{view(1, kFewRows), parts, static_cast<int>(splits)}, few, stream_);
+        attend_few_rows(view(1, kFewRows), few, splits, parts, stream_);
         if (seq.max_length > kFewRows) {
             attend_in_tiles(view(kFewRows + 1, kAnyRows), seq.max_length, bf16_, stream_);
         }

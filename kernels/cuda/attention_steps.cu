@@ -11,16 +11,6 @@ namespace skintern {
 
 // ---- 1: a thread a row --------------------------------------------------------------------------------------------------
 
-// The sequence that row n belongs to.
-__device__ __forceinline__ int64_t sequence_of(const Batch& b, int64_t n) {
-    int64_t low = 0, high = b.count; // start[low] <= n < start[high]
-    while (high - low > 1) {
-        const int64_t middle = (low + high) / 2;
-        (b.start[middle] <= n ? low : high) = middle;
-    }
-    return low;
-}
-
 // 1. The definition, in three passes: scores to memory and their maximum, exponentials and their sum, values. `scores` has
 // `longest` numbers a row and head. Neighbouring threads read q, k and v HS and more numbers apart: nothing is coalesced.
 // resident: attention_step1_kernel 256 threads, 6 blocks, 0 bytes shared

@@ -217,6 +217,7 @@ void with_type(Matrix in, const Body& body) {
 
 struct ProductBatch;           // products.cuh
 enum class Tiles : int;
+struct BackwardView;           // attention.cuh
 
 // ---- the backend ---------------------------------------------------------------------------------------------------------
 
@@ -269,6 +270,9 @@ public:
                           int64_t HS) override;
     void attention_step(int step, float* out, float* lse, const float* q, const float* k, const float* v, Sequences seq,
                         int64_t NH, int64_t NKV, int64_t HS); // attention_steps.cu
+    void attention_backward_step(int step, float* dq, float* dk, float* dv, const float* dout, const float* q, const float* k,
+                                 const float* v, const float* out, const float* lse, Sequences seq, int64_t NH, int64_t NKV,
+                                 int64_t HS, int64_t ds_bytes); // attention_backward_steps.cu
     void cross_entropy(float* loss, float* logits, const int32_t* target, int64_t M, int64_t V, float scale) override;
     void kl_divergence(float* loss, float* logits, const float* target, int64_t M, int64_t V, float scale) override;
     void argmax_rows(int32_t* out, const float* logits, int64_t M, int64_t V) override;
@@ -282,6 +286,12 @@ private:
     void products_of_few_rows(const Product* const* list, int count, int64_t M);
     void products_of_tiles(Layout layout, const Product* const* list, int count, int64_t M);
     void products_of_batch(Layout layout, ProductBatch& batch, Tiles tiles);
+
+    // attention_backward.cu: the view of all rows, with D; and five products in BF16, by warps of 16 keys or, where `wide`, of 32
+    // if the width allows it. Where ds of one key/value head of a sequence takes more than ds_bytes, seven products.
+    BackwardView backward_view(float* dq, float* dk, float* dv, const float* dout, const float* q, const float* k, const float* v,
+                               const float* out, const float* lse, Sequences seq, int64_t NH, int64_t NKV, int64_t HS);
+    void backward_in_five(const BackwardView& view, int64_t longest, bool wide, int64_t ds_bytes);
 
     // At least `floats` floats of device memory, 256-byte aligned, contents undefined, valid until the next call with the same
     // `block`. It only grows.

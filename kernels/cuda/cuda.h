@@ -1,5 +1,5 @@
 // cuda.h — the CUDA backend as the rest of the program sees it: a factory, the roofs of the device, and the numbered
-// steps of its matrix product, with no header of CUDA behind them.
+// steps of its matrix product and of attention, with no header of CUDA behind them.
 #pragma once
 
 #include <memory>
@@ -43,5 +43,22 @@ extern const CudaAttentionStep kCudaAttentionSteps[kCudaAttentionStepCount];
 // Runs step 1 .. kCudaAttentionStepCount on kernels of make_cuda_kernels. Arguments as attention_forward.
 void run_cuda_attention_step(Kernels& cuda, int step, float* out, float* lse, const float* q, const float* k, const float* v,
                              Sequences seq, int64_t NH, int64_t NKV, int64_t HS);
+
+// The same of attention_backward (attention_backward_steps.cu). Steps 4 and 5 keep ds in at most `ds_bytes` of scratch.
+constexpr int kCudaAttentionBackwardStepCount = 5;
+extern const CudaAttentionStep kCudaAttentionBackwardSteps[kCudaAttentionBackwardStepCount];
+constexpr int64_t kDsBytes = int64_t{512} << 20;
+
+void run_cuda_attention_backward_step(Kernels& cuda, int step, float* dq, float* dk, float* dv, const float* dout, const float* q,
+                                      const float* k, const float* v, const float* out, const float* lse, Sequences seq,
+                                      int64_t NH, int64_t NKV, int64_t HS, int64_t ds_bytes = kDsBytes);
+
+// The same of attention_cached (attention_cached_steps.cu), for up to kFewRows new rows of a sequence.
+constexpr int kCudaAttentionCachedStepCount = 3;
+extern const CudaAttentionStep kCudaAttentionCachedSteps[kCudaAttentionCachedStepCount];
+
+void run_cuda_attention_cached_step(Kernels& cuda, int step, float* out, const float* q, Matrix k_cache, Matrix v_cache,
+                                    const int32_t* slot, const int32_t* length, Sequences seq, int64_t capacity, int64_t NH,
+                                    int64_t NKV, int64_t HS);
 
 } // namespace skintern
