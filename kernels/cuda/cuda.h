@@ -24,8 +24,9 @@ struct CudaMatmulStep {
                 Matrix a,   // (M,K)
                 Matrix b,   // (N,K)
                 int64_t M, int64_t N, int64_t K);
+    bool few = false; // for at most kFewRows rows
 };
-constexpr int kCudaMatmulStepCount = 8;
+constexpr int kCudaMatmulStepCount = 10;
 extern const CudaMatmulStep kCudaMatmulSteps[kCudaMatmulStepCount];
 
 // The steps, or nullptr in a build without the CUDA backend (make_kernels.cpp).

@@ -1,6 +1,6 @@
 // product_steps.cu — how the matrix product of many rows came about: out(M,N) = a(M,K) b(N,K)^T in numbered versions, one idea
-// each, from a thread an element to product_f32.cu (step 5) and product_bf16.cu (step 8). docs/kernels.md works out what each
-// costs. All are correct at every shape; only the last ones of each type are used.
+// each, from a thread an element to product_f32.cu (step 5) and product_bf16.cu (step 8), and for few rows to few_rows.cu.
+// docs/kernels.md works out what each costs. All are correct at every shape; only the last ones of each kind are used.
 #include "cuda.h"
 #include "operand_tile.cuh"
 #include "products.cuh"
@@ -42,6 +42,31 @@ __global__ void __launch_bounds__(256, 8) step_warp_kernel(float* out, const flo
         sum = warp_reduce(sum, Sum());
         if (lane == 0) {
             out[i] = sum;
+        }
+    }
+}
+
+// Few rows, 3. A warp a column, for all rows at once: steps 1 and 2 read every weight once for each row, now it comes once and
+// serves them all.
+// resident: step_few_rows_kernel 256 threads, 4 blocks, 0 bytes shared
+__global__ void __launch_bounds__(256, 4) step_few_rows_kernel(float* out, const float* a, const float* b, int64_t M, int64_t N,
+                                                               int64_t K) {
+    const int64_t lane = threadIdx.x % kWarpLanes;
+    for (int64_t n = grid_first() / kWarpLanes; n < N; n += grid_stride() / kWarpLanes) {
+        float sum[kFewRows] = {};
+        for (int64_t k = lane; k < K; k += kWarpLanes) {
+            const float weight = b[n * K + k];
+#pragma unroll
+            for (int m = 0; m < kFewRows; m++) {
+                sum[m] += m < M ? a[m * K + k] * weight : 0.0f;
+            }
+        }
+#pragma unroll
+        for (int m = 0; m < kFewRows; m++) {
+            const float total = warp_reduce(sum[m], Sum());
+            if (lane == 0 && m < M) {
+                out[m * N + n] = total;
+            }
         }
     }
 }
@@ -237,6 +262,11 @@ void warp(Kernels& cuda, float* out, Matrix a, Matrix b, int64_t M, int64_t N, i
     launch("step 2", step_warp_kernel, grid_of(M * N * kWarpLanes), stream_of(cuda), out, f32(a), f32(b), M, N, K);
 }
 
+void few_rows(Kernels& cuda, float* out, Matrix a, Matrix b, int64_t M, int64_t N, int64_t K) {
+    CHECK(M <= kFewRows, "a step for at most %lld rows, and there are %lld", static_cast<long long>(kFewRows), static_cast<long long>(M));
+    launch("step 3 of few rows", step_few_rows_kernel, grid_of(N * kWarpLanes), stream_of(cuda), out, f32(a), f32(b), M, N, K);
+}
+
 void shared(Kernels& cuda, float* out, Matrix a, Matrix b, int64_t M, int64_t N, int64_t K) {
     launch("step 3", step_shared_kernel, tiles_of(M, N, kSharedTile, kSharedTile * kSharedTile), stream_of(cuda), out, f32(a),
            f32(b), M, N, K);
@@ -282,6 +312,8 @@ const CudaMatmulStep kCudaMatmulSteps[kCudaMatmulStepCount] = {
     {"6 tensor cores", true, mma},
     {"7 ldmatrix from swizzled tiles", true, ldmatrix},
     {"8 asynchronous copies in stages", true, final_product},
+    {"few rows, 3 a weight once for all of them", false, few_rows, true}, // after 1 and 2, which are for any number of rows
+    {"few rows, 4 sixteen bytes a lane, columns together", false, final_product, true},
 };
 
 } // namespace skintern

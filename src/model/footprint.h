@@ -16,7 +16,8 @@
 // Generation in the same process uses these buffers, and has 2 L slots capacity KC of keys and values, and the frozen weights
 // packed anew for many rows and for few, each where it takes at most 4 GiB.
 //
-// Not counted: the table of positions, the kernels' scratch (some megabytes). What transformer_setup.cpp allocates decides:
+// Not counted: the table of positions, the kernels' scratch (some megabytes; in BF16 on a GPU
+// up to 512 for the gradients of scores). What transformer_setup.cpp allocates decides:
 // tests/test_plan.cpp compares, and `skintern bench train` prints both.
 #pragma once
 
