@@ -184,11 +184,12 @@ skintern: $(BUILD)/skintern
 $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
 
-$(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS) $(KERNEL_OBJECTS)
+CUDA_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/cuda/test_*.cpp))
+$(CUDA_TEST_OBJECTS): FLAGS += -Itests
+$(BUILD)/tests/unit: $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(if $(filter 1,$(CUDA)),$(CUDA_TEST_OBJECTS)) $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS) $(CATCH_LIBS)
 
-# The CUDA kernels on the CPU: the tests, with those of tests/cuda and of the runner itself, and the program with --device cuda.
-CUDA_TEST_OBJECTS := $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard tests/cuda/test_*.cpp))
+# The CUDA kernels on the CPU: the tests, with those of the runner itself, and the program with --device cuda.
 HOST_CUDA_TESTS := $(patsubst %.cu,$(BUILD)/cuda_host/%.o,$(wildcard tests/cuda_host/test_*.cu))
 $(HOST_CUDA_TESTS): FLAGS += -Itests
 $(BUILD)/cuda_host/unit: $(HOST_CUDA_OBJECTS) $(HOST_CUDA_TESTS) $(CUDA_TEST_OBJECTS) $(BUILD)/tests/test_main.o $(TEST_OBJECTS) $(OBJECTS)

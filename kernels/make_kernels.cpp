@@ -31,14 +31,6 @@ std::unique_ptr<Kernels> make_kernels(const KernelOptions& options) {
 #endif
 }
 
-const CudaMatmulStep* cuda_matmul_steps() {
-#ifdef SKINTERN_CUDA
-    return kCudaMatmulSteps;
-#else
-    return nullptr;
-#endif
-}
-
 Roofs measure_roofs(const KernelOptions& options) {
 #ifdef SKINTERN_CUDA
     if (options.device == "cuda") {

@@ -312,7 +312,9 @@ TEST_CASE("a mapped matrix has the numbers of the file, or where products alone 
                 Reals rows(kernels, nans(R * C)), plain(kernels, numbers);
                 kernels.gather_rows(rows.data(), table, Ints(kernels, {0, 1, 2, 3, 4}).data(), R, C);
                 REQUIRE(same_bits(rows.read(), numbers));
-                REQUIRE(same_bits(product(weight), product(plain.data())));
+                if (!backend.library || type == WeightType::f32) { // a library multiplies F32 alone, in an order of its own
+                    REQUIRE(same_bits(product(weight), product(plain.data())));
+                }
                 const bool is_rounded = kernels.name().starts_with("cuda") && kernels.operand_type() == WeightType::bf16;
                 REQUIRE(weight.type == (is_rounded && type != WeightType::q8_0 ? WeightType::bf16 : type));
                 kernels.unmap(table);

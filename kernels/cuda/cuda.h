@@ -29,9 +29,6 @@ struct CudaMatmulStep {
 constexpr int kCudaMatmulStepCount = 10;
 extern const CudaMatmulStep kCudaMatmulSteps[kCudaMatmulStepCount];
 
-// The steps, or nullptr in a build without the CUDA backend (make_kernels.cpp).
-const CudaMatmulStep* cuda_matmul_steps();
-
 // A numbered version of attention_forward (attention_steps.cu), from the first to the present one; for tests, benchmarks and
 // their readers.
 struct CudaAttentionStep {

@@ -2,6 +2,7 @@
 // Everything else is tests/test_attention.cpp with SKINTERN_TEST_DEVICE=cuda.
 #include "attention_cases.h"
 #include "cuda/cuda.h"
+#include "cuda_tests.h"
 #include "dequantize.h"
 #include "kernel_backends.h"
 #include "test_support.h"
@@ -39,6 +40,9 @@ Outputs backward_tolerance(const AttentionCase& c, const AttentionInput& x, cons
 } // namespace
 
 TEST_CASE("every step towards the CUDA attention agrees with the reference", "[kernels][cuda]") {
+    if (!on_cuda("every step towards the CUDA attention agrees with the reference")) {
+        return;
+    }
     const std::unique_ptr<Kernels> cuda = make_cuda_kernels(false);
     for (const AttentionCase& c : kAttentionCases) {
         const AttentionInput x(c, Rng(7, "attention"));
@@ -70,6 +74,9 @@ TEST_CASE("every step towards the CUDA attention agrees with the reference", "[k
 }
 
 TEST_CASE("every step towards the CUDA attention's backward pass agrees with the reference", "[kernels][cuda]") {
+    if (!on_cuda("every step towards the CUDA attention's backward pass agrees with the reference")) {
+        return;
+    }
     const std::unique_ptr<Kernels> cuda = make_cuda_kernels(false);
     for (const AttentionCase& c : kAttentionCases) {
         const AttentionInput x(c, Rng(7, "attention"));
@@ -87,6 +94,9 @@ TEST_CASE("every step towards the CUDA attention's backward pass agrees with the
 }
 
 TEST_CASE("CUDA attention's backward pass has the same bits in however many launches ds has room for", "[kernels][cuda]") {
+    if (!on_cuda("CUDA attention's backward pass has the same bits in however many launches ds has room for")) {
+        return;
+    }
     const std::unique_ptr<Kernels> cuda = make_cuda_kernels(true);
     const AttentionCase cases[] = {{{150, 3, 0, 64, 129, 33}, 6, 2, 20}, {{65, 1, 130}, 6, 3, 72}, {{33, 257}, 2, 1, 64}};
     for (const AttentionCase& c : cases) {
@@ -120,6 +130,9 @@ TEST_CASE("CUDA attention's backward pass has the same bits in however many laun
 }
 
 TEST_CASE("every step towards the CUDA attention over a cache agrees with the reference", "[kernels][cuda]") {
+    if (!on_cuda("every step towards the CUDA attention over a cache agrees with the reference")) {
+        return;
+    }
     // 1 to 8 new rows over 1 to 300 keys, caches of either type in slots of any order.
     constexpr int64_t kCapacity = 300;
     const std::vector<int64_t> rows = {1, 3, 0, 8};
@@ -166,6 +179,9 @@ TEST_CASE("every step towards the CUDA attention over a cache agrees with the re
 }
 
 TEST_CASE("CUDA attention says which heads are too large for it", "[kernels][cuda]") {
+    if (!on_cuda("CUDA attention says which heads are too large for it")) {
+        return;
+    }
     const std::unique_ptr<Kernels> cuda = make_cuda_kernels(false);
     const AttentionCase c = {{3}, 1, 1, 129};
     const AttentionInput x(c, Rng(7, "attention"));
