@@ -91,9 +91,11 @@ expect 1 "made with other settings" "a cell of other settings is not taken for o
     "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
 expect 1 "other settings" "nor is it overwritten" "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
 printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"not True is","target":"False"}]}' > "$work/published.json"
+mkdir "$work/gsm8k" && printf '{"question":"What is 2+3?","answer":"It is 5.\\n#### 5"}\n' > "$work/gsm8k/test.jsonl"
 {
     printf 'tasks = ["world_facts"]\ntrain = 10\ntest = 2\nvalidation = 3\nepochs = 2\nbatch-size = 4\nmax-new-tokens = 40\nstages = 2\n'
-    printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.005\n' "$work/published.json"
+    printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s", "%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.005\n' \
+        "$work/published.json" "$work/gsm8k"
     printf '[arm.tokens]\nmethod = "std-cot"\nmatch-tokens = "skintern"\n[arm.flops]\nmethod = "std-cot"\nmatch-flops = "%s"\n' \
         "$work/search/seed-1/skintern"
     printf '[arm.twin]\nmethod = "std-cot"\nmodel = "%s"\n[arm.skintern]\n[arm.base]\n' "$work/twin"
@@ -128,6 +130,13 @@ if [ "$(rows base/eval/published)$(rows skintern/eval/published)$(rows skintern/
 else
     not_ok "what is asked after training is answered"
 fi
+if [ "$(rows base/eval/gsm8k-test)$(rows base/eval/test)" = 12 ]; then
+    ok "a set called as a split is called after its folder too"
+else
+    not_ok "a set called as a split is called after its folder too"
+fi
+expect 1 "cannot be opened" "a set that is not there is named" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set"
+[ -e "$work/no-set" ] && not_ok "before anything is written" || ok "before anything is written"
 rm "$work/search/seed-1/skintern/eval/published.jsonl"
 expect 0 "skintern" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 if [ "$(rows skintern/eval/published)" = 1 ] && grep -q '"begun": 1' "$work/search/seed-1/skintern/cell.json"; then

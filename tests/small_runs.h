@@ -127,6 +127,15 @@ inline std::string printed(const std::string& run) {
     return text.substr(0, n);
 }
 
+inline std::string markdown_of(const std::vector<std::string>& runs, const std::string& file) {
+    std::vector<Report> reports;
+    for (const std::string& run : runs) {
+        reports.emplace_back(run);
+    }
+    write_markdown(reports, file);
+    return read_file(file);
+}
+
 inline bool holds(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }

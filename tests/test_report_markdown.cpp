@@ -8,19 +8,6 @@
 
 using namespace skintern;
 
-namespace {
-
-std::string markdown_of(const std::vector<std::string>& runs, const std::string& file) {
-    std::vector<Report> reports;
-    for (const std::string& run : runs) {
-        reports.emplace_back(run);
-    }
-    write_markdown(reports, file);
-    return read_file(file);
-}
-
-} // namespace
-
 TEST_CASE("a table is written for a terminal, for Markdown and for the page", "[report]") {
     const Table table = {"Title",
                          {"name", "of\nall", "why"},

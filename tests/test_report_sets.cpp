@@ -1,4 +1,7 @@
 // Tests of what stands beside the splits: optional sets, the knowledge put back after training, the search for a rate.
+#include <algorithm>
+#include <regex>
+
 #include "test.h"
 
 #include "small_runs.h"
@@ -51,7 +54,7 @@ TEST_CASE("sets have a table and a mean of their own and change nothing else", "
     const Json before = results_of(without.path()), after = results_of(with.path());
     REQUIRE(before["sets"].empty());
     REQUIRE(after["methods"] == before["methods"]);
-    REQUIRE(after["claims"] == before["claims"]);
+    REQUIRE(after["claims"].size() == before["claims"].size() + 1);
     const Json& ours = *arm_of(after, "skintern");
     REQUIRE(ours["by_set"]["bbh"] == Json({{"mean", 1}, {"ci95", {1, 1}}, {"rows", 4}}));
     REQUIRE(ours["by_set"]["gsm8k"]["mean"] == 0.25);
@@ -60,6 +63,21 @@ TEST_CASE("sets have a table and a mean of their own and change nothing else", "
     REQUIRE(ours["minus_std_cot"]["mean"] == 0.375);
     REQUIRE((*arm_of(after, "std-cot"))["minus_std_cot"]["mean"].is_null());
     REQUIRE(holds(read_file(with.path() + "/report.html"), "<h2>Optional sets</h2>"));
+    for (const std::string& table : {printed(with.path()), markdown_of({with.path()}, with / "page.md")}) {
+        INFO(table);
+        REQUIRE(std::regex_search(table, std::regex("bbh .*0\\.0 \\[.*25\\.0 \\[.*100\\.0 \\["))); // base, std-cot, skintern
+        REQUIRE(std::regex_search(table, std::regex("minus std-cot .*-25\\.0 \\[.*-.*\\+37\\.5 \\[")));
+    }
+    REQUIRE(!holds(printed(without.path()), "Optional sets"));
+}
+
+TEST_CASE("a run whose questions need no facts has no table of them", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    REQUIRE(holds(printed(folder.path()), "uncovered  "));
+    write_run_json(folder.path(), {"base"}, {1});
+    write_eval(folder.path() + "/seed-1/base", "test", four(2));
+    REQUIRE(!holds(printed(folder.path()), "uncovered  "));
 }
 
 TEST_CASE("with six sets the interval of their mean is over sets", "[report]") {
@@ -72,6 +90,33 @@ TEST_CASE("with six sets the interval of their mean is over sets", "[report]") {
     REQUIRE((*arm_of(results, "std-cot"))["mean"] == Json({{"mean", 0.25}, {"ci95", {0.25, 0.25}}}));
     REQUIRE((*arm_of(results, "skintern"))["mean"]["mean"] == 0.375);
     REQUIRE((*arm_of(results, "skintern"))["mean"]["ci95"][0] == 0.25); // a draw may leave bbh out
+}
+
+TEST_CASE("a claim about published questions is held against sets and seeds", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    write_sets(folder.path(), {"bbh", "b", "c", "d", "e", "f"});
+    const auto claim = [&] {
+        const Json claims = results_of(folder.path())["claims"];
+        return *std::find_if(claims.begin(), claims.end(), [](const Json& c) {
+            return c["claim"] == "SKIntern is better than Std-CoT on published questions";
+        });
+    };
+    REQUIRE(claim()["difference"] == 0.125);
+    REQUIRE(claim()["verdict"] == "cannot tell"); // better in one of six
+    REQUIRE(claim()["note"] == "over 6 sets");
+    for (const char* set : {"b", "c", "d", "e", "f"}) {
+        write_eval(folder.path() + "/seed-1/skintern", set, four(3));
+    }
+    REQUIRE(claim()["verdict"] == "holds here");
+    patch_run_json(folder.path(), {{"seeds", {1, 2}}});
+    for (const char* set : {"bbh", "b", "c", "d", "e", "f"}) {
+        write_eval(folder.path() + "/seed-2/std-cot", set, four(1));
+        write_eval(folder.path() + "/seed-2/skintern", set, four(2));
+    }
+    REQUIRE(claim()["difference"].get<double>() == Approx((13.0 / 24 + 0.25) / 2));
+    REQUIRE(claim()["ci95"][0] > 0.25); // better in every set
+    REQUIRE(claim()["verdict"] == "cannot tell"); // 0.54 and 0.25: two trainings say little
 }
 
 TEST_CASE("a set that is not answered yet is missing, and one of another split is refused", "[report]") {

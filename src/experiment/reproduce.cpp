@@ -29,17 +29,8 @@ using Json = nlohmann::ordered_json;
 
 // ---- the run's folder ----------------------------------------------------------------------------------------------
 
-// Sets by the names of their files, and how the splits of the generated tasks are called are names of their own.
-std::vector<std::string> set_names(const ReproduceConfig& config) {
-    std::vector<std::string> names;
-    for (const std::string& path : data_files(config.sets)) {
-        names.push_back(std::filesystem::path(path).stem().string());
-    }
-    return names;
-}
-
 // Everything that decides the numbers of a run.
-Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t train_rows) {
+Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t train_rows, const std::vector<std::string>& sets) {
     const int64_t updates = total_updates(c.arm, train_rows);
     Json stages = Json::array();
     for (const Stage& stage : make_curriculum(c.arm.curriculum)) {
@@ -77,7 +68,7 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"curve_rows", c.curve_rows},
             {"meter_readings", c.meter_readings},
             {"base_params", count_parameters(c.from_scratch ? c.base.model : open_model_file(c.base_folder).config)},
-            {"sets", set_names(c)},
+            {"sets", sets},
             {"set_limit", c.set_limit},
             {"search_lr", c.search_lr}};
 }
@@ -133,9 +124,8 @@ void remove_leftovers(const std::string& folder) {
     }
 }
 
-void prepare_folder(const ReproduceConfig& config, const Kernels& kernels, int64_t train_rows) {
+void prepare_folder(const ReproduceConfig& config, const Json& settings) {
     const std::string path = config.out + "/run.json";
-    const Json settings = settings_json(config, kernels, train_rows);
     if (file_exists(path)) {
         if (config.resume) {
             check_same_settings(path, settings);
@@ -157,7 +147,24 @@ void prepare_folder(const ReproduceConfig& config, const Kernels& kernels, int64
 
 // ---- data and base model -------------------------------------------------------------------------------------------
 
-void write_splits(const ReproduceConfig& config, const std::map<std::string, std::vector<Record>>& splits) {
+using Splits = std::map<std::string, std::vector<Record>>;
+
+// A published set is called as its file, after its folder too where a generated split has that name: gsm8k/test.jsonl is
+// "gsm8k-test".
+std::vector<std::string> set_names(const ReproduceConfig& config, const Splits& generated) {
+    std::vector<std::string> names;
+    for (const std::string& path : data_files(config.sets)) {
+        std::string name = std::filesystem::path(path).stem().string();
+        if (generated.contains(name) || name == kWithKnowledge) {
+            name = std::filesystem::absolute(path).parent_path().filename().string() + "-" + name;
+        }
+        CHECK(std::ranges::find(names, name) == names.end(), "--sets: %s is the second one called %s", path.c_str(), name.c_str());
+        names.push_back(name);
+    }
+    return names;
+}
+
+void write_splits(const ReproduceConfig& config, const Splits& splits) {
     const std::string folder = config.out + "/data";
     make_folder(folder);
     for (const auto& [name, records] : splits) {
@@ -170,8 +177,13 @@ void write_splits(const ReproduceConfig& config, const std::map<std::string, std
 
 Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     const World world(config.data.seed);
-    std::map<std::string, std::vector<Record>> splits = make_splits(config.data, world);
-    prepare_folder(config, kernels, static_cast<int64_t>(splits.at("train").size()));
+    Splits splits = make_splits(config.data, world);
+    const std::vector<std::string> sets = set_names(config, splits);
+    Splits published; // before anything is written, as a file may be missing
+    for (size_t i = 0; i < sets.size(); i++) {
+        published[sets[i]] = read_records(data_files(config.sets)[i], config.set_limit);
+    }
+    prepare_folder(config, settings_json(config, kernels, static_cast<int64_t>(splits.at("train").size()), sets));
     write_splits(config, splits);
     std::string base = config.base_folder;
     if (config.from_scratch) {
@@ -179,12 +191,7 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         make_base_model(kernels, config.base, base, config.resume);
     }
     const auto bpe = std::make_shared<Bpe>(Bpe::load(base));
-    const std::vector<std::string> sets = set_names(config);
-    for (size_t i = 0; i < sets.size(); i++) {
-        CHECK(!splits.contains(sets[i]) && sets[i] != kWithKnowledge, "--sets: two of them, or one and a split, are called %s",
-              sets[i].c_str());
-        splits[sets[i]] = read_records(data_files(config.sets)[i], config.set_limit);
-    }
+    splits.merge(published);
     Shared shared{&kernels, base, std::move(splits), sets, world, config.data.seed, {}, bpe, bpe->bos(), read_templates(config.templates),
                   config.max_new_tokens, config.curve_rows, config.meter_readings, config.resume};
     if (config.corpus.empty()) {

@@ -5,6 +5,7 @@
 
 #include "report/comparisons.h"
 #include "report/score_tables.h"
+#include "report/set_scores.h"
 #include "support/check.h"
 #include "support/numbers.h"
 
@@ -69,6 +70,18 @@ void add_pairs(const RunLog& run, std::vector<Claim>& claims) {
             claims.push_back({asked.text, {difference_of(ours, theirs).estimate, difference_by_seed(ours, theirs)}, false, drawn(ours)});
         }
     }
+}
+
+// ---- published questions -------------------------------------------------------------------------------
+
+void add_sets(const RunLog& run, std::vector<Claim>& claims) {
+    if (run.sets.empty() || !run.logs.contains(kOurs) || !run.logs.contains(kBaseline)) {
+        return;
+    }
+    const ScoreTable ours = table_of_sets(run, kOurs), theirs = table_of_sets(run, kBaseline);
+    claims.push_back({"SKIntern is better than Std-CoT on published questions", difference_on_sets(ours, theirs),
+                      false,
+                      draw_of(ours) == Draw::tasks ? format("over %zu sets", run.sets.size()) : drawn(ours)});
 }
 
 // ---- the best baseline ---------------------------------------------------------------------------------
@@ -143,6 +156,7 @@ std::vector<Claim> check_claims(const RunLog& run) {
                   is_other_method, in_domain, claims);
     add_from_best(run, "the same out of domain", is_other_method, out_of_domain, claims);
     add_pairs(run, claims);
+    add_sets(run, claims);
     add_costs(run, claims);
     return claims;
 }

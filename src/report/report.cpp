@@ -86,8 +86,10 @@ void print_table(const Report& report, FILE* out) {
     const RunLog& run = report.run;
     const Results& results = report.results;
     for (const Table& table : {main_table(results), facts_table(results), skills_table(results), splits_table(results),
-                               against_table(results)}) {
-        std::fprintf(out, "%s\n", table.rows.empty() ? "" : as_text(table).c_str());
+                               against_table(results), sets_table(run, results)}) {
+        if (!table.rows.empty()) {
+            std::fprintf(out, "%s\n", as_text(table).c_str());
+        }
     }
     print_claims(results, out);
     std::fprintf(out, "\n%s\n%s\n", verdict_line("in domain", results.comparison.in_domain).c_str(),

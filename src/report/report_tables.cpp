@@ -49,6 +49,10 @@ Table facts_table(const Results& results) {
                    {"method", "covered", "rows", "uncovered", "rows"},
                    {},
                    ""};
+    const auto has_facts = [](const MethodResult& m) { return m.covered.known() || m.uncovered.known(); };
+    if (!std::ranges::any_of(results.methods, has_facts)) {
+        return table;
+    }
     for (const MethodResult& m : results.methods) {
         table.rows.push_back({m.name, percent_with_interval(m.covered), rows_cell(m.covered),
                               percent_with_interval(m.uncovered), rows_cell(m.uncovered)});
@@ -204,26 +208,30 @@ Table put_back_table(const RunLog& run, const Results& results) {
 
 Table sets_table(const RunLog& run, const Results& results) {
     Table table = {"Optional sets, accuracy in %; no training row is of these",
-                   {"arm"},
+                   {"set"},
                    {},
                    format("The interval of a set is over questions; those of the mean and of the difference "
                           "are over sets, with fewer "
                           "than %zu sets over questions within their set.",
                           kFewestTasks)};
-    table.head.insert(table.head.end(), run.sets.begin(), run.sets.end());
-    table.head.push_back("mean of sets");
-    table.head.push_back(std::string("minus\n") + kBaseline);
+    if (results.sets.empty()) {
+        return table;
+    }
+    for (const std::string& set : run.sets) {
+        table.rows.push_back({set});
+    }
+    table.rows.push_back({"mean of sets"});
+    table.rows.push_back({std::string("minus ") + kBaseline});
     for (const SetScores& arm : results.sets) {
-        table.rows.push_back({arm.arm});
-        for (const Estimate& accuracy : arm.by_set) {
-            table.rows.back().push_back(percent_with_interval(accuracy));
+        table.head.push_back(arm.arm);
+        for (size_t s = 0; s < run.sets.size(); s++) {
+            table.rows[s].push_back(percent_with_interval(arm.by_set[s]));
         }
         const Estimate& d = arm.against_baseline;
-        table.rows.back().push_back(percent_with_interval(arm.mean));
-        table.rows.back().push_back(!d.known()
-                                        ? kUnknown
-                                        : format("%s [%s, %s]", signed_points(d.mean).c_str(),
-                                                 signed_points(d.lo).c_str(), signed_points(d.hi).c_str()));
+        table.rows[run.sets.size()].push_back(percent_with_interval(arm.mean));
+        table.rows.back().push_back(!d.known() ? kUnknown
+                                               : format("%s [%s, %s]", signed_points(d.mean).c_str(),
+                                                        signed_points(d.lo).c_str(), signed_points(d.hi).c_str()));
     }
     return table;
 }

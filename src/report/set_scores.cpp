@@ -1,14 +1,19 @@
 // set_scores.cpp — see set_scores.h.
 #include "report/set_scores.h"
 
-#include "report/comparisons.h"
 #include "report/score_tables.h"
 
 namespace skintern {
 
 namespace {
 
-// The questions of all sets, each set a group.
+Estimate mean_of_sets(const ScoreTable& table) {
+    return draw_of(table) == Draw::tasks ? bootstrap_mean(means_by_group(table))
+                                         : bootstrap_macro_mean(table);
+}
+
+} // namespace
+
 ScoreTable table_of_sets(const RunLog& run, const std::string& arm) {
     const auto of_a_set = [](const AnswerRow& row) { return row.split != kWithKnowledge; };
     ScoreTable table = table_of(run.logs.at(arm), &MethodLog::beside, of_a_set, right_answer);
@@ -18,12 +23,9 @@ ScoreTable table_of_sets(const RunLog& run, const std::string& arm) {
     return table;
 }
 
-Estimate mean_of_sets(const ScoreTable& table) {
-    return draw_of(table) == Draw::tasks ? bootstrap_mean(means_by_group(table))
-                                         : bootstrap_macro_mean(table);
+Paired difference_on_sets(const ScoreTable& ours, const ScoreTable& theirs) {
+    return {mean_of_sets(paired_difference(ours, theirs)), difference_by_seed(means_by_group(ours), means_by_group(theirs))};
 }
-
-} // namespace
 
 std::vector<SetScores> score_sets(const RunLog& run) {
     std::vector<SetScores> all;
@@ -37,7 +39,7 @@ std::vector<SetScores> score_sets(const RunLog& run) {
         const ScoreTable table = table_of_sets(run, arm);
         scores.mean = mean_of_sets(table);
         if (arm != kBaseline && run.logs.contains(kBaseline)) {
-            scores.against_baseline = mean_of_sets(paired_difference(table, table_of_sets(run, kBaseline)));
+            scores.against_baseline = difference_on_sets(table, table_of_sets(run, kBaseline)).estimate;
         }
         all.push_back(scores);
     }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "report/comparisons.h"
 #include "report/run_log.h"
 #include "support/statistics.h"
 
@@ -18,8 +19,14 @@ struct SetScores {
     std::string arm;
     std::vector<Estimate> by_set; // in the order of RunLog::sets
     Estimate mean;                // of the sets
-    Estimate against_baseline;    // mean of the sets minus std-cot's, paired by question
+    Estimate against_baseline;    // difference_on_sets; unknown without std-cot
 };
+
+// The questions of all sets, each set a group.
+ScoreTable table_of_sets(const RunLog& run, const std::string& arm);
+
+// Mean of the sets of one arm minus that of another, paired by question; in each seed too.
+Paired difference_on_sets(const ScoreTable& ours, const ScoreTable& theirs);
 
 // Of every arm; none when the run has no sets.
 std::vector<SetScores> score_sets(const RunLog& run);
