@@ -95,7 +95,7 @@ mkdir "$work/gsm8k" && printf '{"question":"What is 2+3?","answer":"It is 5.\\n#
 {
     printf 'tasks = ["world_facts"]\ntrain = 10\ntest = 2\nvalidation = 3\nepochs = 2\nbatch-size = 4\nmax-new-tokens = 40\nstages = 2\n'
     printf 'search-lr = [0.01, 0.002, 1e20]\nsets = ["%s", "%s"]\nset-limit = 1\n[arm.std-cot]\n[arm.own]\nmethod = "std-cot"\nlr = 0.005\n' \
-        "$work/published.json" "$work/gsm8k"
+        "$work/published.json" "$work/gsm8k/."
     printf '[arm.tokens]\nmethod = "std-cot"\nmatch-tokens = "skintern"\n[arm.flops]\nmethod = "std-cot"\nmatch-flops = "%s"\n' \
         "$work/search/seed-1/skintern"
     printf '[arm.twin]\nmethod = "std-cot"\nmodel = "%s"\n[arm.skintern]\n[arm.base]\n' "$work/twin"

@@ -156,7 +156,7 @@ std::vector<std::string> set_names(const ReproduceConfig& config, const Splits& 
     for (const std::string& path : data_files(config.sets)) {
         std::string name = std::filesystem::path(path).stem().string();
         if (generated.contains(name) || name == kWithKnowledge) {
-            name = std::filesystem::absolute(path).parent_path().filename().string() + "-" + name;
+            name = std::filesystem::absolute(path).lexically_normal().parent_path().filename().string() + "-" + name;
         }
         CHECK(std::ranges::find(names, name) == names.end(), "--sets: %s is the second one called %s", path.c_str(), name.c_str());
         names.push_back(name);
