@@ -198,6 +198,7 @@ public:
     // Rows m0 .. m0+rows-1 of every cut of the block.
     void pack(const Call<W>& call, const Product& product, const Block& block, int64_t m0, int64_t rows) {
         int64_t at = 0;
+        in_columns_ = call.layout == Layout::tn && !kTiled<W>;
         for (int64_t c = 0; c < block.count; c++) {
             const Cut& cut = block.cuts[c];
             const Term& term = product.terms[cut.term];
@@ -231,7 +232,7 @@ public:
     // Cut c of the panel that begins at row i.
     void set_panel(Piece& piece, int64_t c, int64_t i) const {
         const bool ready = i < ready_[c].rows;
-        piece.lda = ready ? ready_[c].row_bytes / 4 : 0;
+        piece.lda = ready ? ready_[c].row_bytes / 4 : in_columns_ ? 0 : padded_words<W>(keys_[c].words);
         piece.a = ready ? reinterpret_cast<const float*>(ready_[c].a + i * ready_[c].row_bytes)
                         : packed_ + keys_[c].at + i * padded_words<W>(keys_[c].words);
     }
@@ -259,6 +260,7 @@ private:
     Key keys_[kMaxPieces];
     Ready ready_[kMaxPieces] = {};
     int64_t known_ = 0;
+    bool in_columns_ = false; // what is packed: (words,rows)
 };
 
 // ---- tasks -------------------------------------------------------------------------------------------------------------

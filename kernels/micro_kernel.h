@@ -17,10 +17,10 @@ namespace skintern::SKINTERN_ISA {
 constexpr int kMaxPieces = 8;
 
 struct Piece {
-    const float* a; // a panel, or where it lies
+    const float* a; // (rows,lda), or (words,rows)
     const float* b; // a panel
     int64_t words;  // padded
-    int64_t lda;    // 0: a is a panel; else its rows lie so many words apart in memory, with nothing to be changed about them
+    int64_t lda;    // 0: a is (words,rows), which tiles never take
 };
 
 // A part of out: rows x columns, no more than a panel of each.  out = base + alpha * sum
@@ -167,7 +167,7 @@ void multiply_tiles(float* out, // (MT*16,NT*16) =, rows ld apart
     for (int64_t p = 0; p < count; p++) {
         const float* a = pieces[p].a; // (MT*16,words)
         const float* b = pieces[p].b; // (words,NT*16)
-        const int64_t words = pieces[p].words, lda = pieces[p].lda > 0 ? pieces[p].lda : words;
+        const int64_t words = pieces[p].words, lda = pieces[p].lda;
         const int64_t a_stride = lda * 4, b_stride = NT * 64;
         for (int64_t w = 0; w < words; w += kTileWords, a += kTileWords, b += kTileWords * NT * 16) {
             _tile_loadd(6, b, b_stride);

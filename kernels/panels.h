@@ -6,9 +6,9 @@
 //   rounded   one number, rounded to BF16: dtype bf16 where the processor does not multiply BF16
 //   pairs     two numbers in BF16, of k (low half) and k+1: dtype bf16 where it does
 //
-// so that one step of the micro-kernel is a word of a times a word of b, whatever is in them. All of b, and a for the
-// vector units, lies with the word running slowest: (words,width). For the tiles of AMX a lies as it does in memory:
-// (rows,words). Words are carried about as floats and never computed with.
+// so that one step of the micro-kernel is a word of a times a word of b, whatever is in them. b lies with the word running
+// slowest: (words,width). a lies as it does in memory, (rows,words), but where its rows are columns there (tn) and the
+// vector units multiply: (words,rows). Words are carried about as floats and never computed with.
 #pragma once
 
 #include "decode.h"
@@ -90,7 +90,8 @@ void make_words(float* words, const float* inp, int64_t numbers) {
             const vec second = left > kLanes ? load_upto(inp + i + kLanes, left - kLanes) : vec{};
             store_upto(words + i / 2, pair_neighbours(load_upto(inp + i, left), second), ceil_div(left, 2));
         } else {
-            store_upto(words + i, round_bf16(load_upto(inp + i, left)), left);
+            const vec x = load_upto(inp + i, left);
+            store_upto(words + i, W == Words::rounded ? round_bf16(x) : x, left);
         }
     }
 }
@@ -201,30 +202,32 @@ void pack_a_turned(float* packed, // (rows,width) =
     }
 }
 
-// Numbers k0 .. k0+K-1 of rows m0 .. m0+rows-1 of a, (M,lda) or in tn (K,lda), as a panel: (words,rows), or for tiles
-// (rows,padded words).
+// Numbers k0 .. k0+K-1 of rows m0 .. m0+rows-1 of a, (M,lda) or in tn (K,lda): rows of words as they lie in memory,
+// (rows,padded words), but from columns (tn) and for the vector units a panel, (words,rows).
 template <Words W>
 void pack_a(float* packed, Layout layout, Matrix a, int64_t lda, int64_t m0, int64_t rows, int64_t k0, int64_t K) {
     const int64_t words = words_of<W>(K), width = padded_words<W>(words);
     const bool is_bf16 = a.type == WeightType::bf16;
-    if constexpr (!kTiled<W>) {
-        pack_b<W>(packed, layout == Layout::tn ? Layout::tn : Layout::nt, a, lda, m0, rows, rows, k0, K);
-    } else if (layout == Layout::tn) {
+    if (layout != Layout::tn) {
+        for (int64_t i = 0; i < rows; i++) {
+            float* row = packed + i * width;
+            const int64_t at = (m0 + i) * lda + k0;
+            if (!is_bf16) {
+                make_words<W>(row, a.numbers() + at, K);
+                zero_all(row + words, width - words);
+            } else if (W == Words::pairs) {
+                zero_all(row + K / 2, width - K / 2); // the second half of the last word of an odd K, too
+                __builtin_memcpy(row, bf16_of(a) + at, static_cast<size_t>(K) * sizeof(uint16_t));
+            } else {
+                decode(row, a.type, reinterpret_cast<const uint8_t*>(bf16_of(a) + at), 0, K);
+            }
+        }
+    } else if constexpr (kTiled<W>) {
         const int64_t at = k0 * lda + m0;
         is_bf16 ? pack_a_turned<W>(packed, bf16_of(a) + at, lda, rows, K, width)
                 : pack_a_turned<W>(packed, a.numbers() + at, lda, rows, K, width);
     } else {
-        for (int64_t i = 0; i < rows; i++) {
-            float* row = packed + i * width;
-            const int64_t at = (m0 + i) * lda + k0;
-            if (is_bf16) {
-                zero_all(row + K / 2, width - K / 2); // the second half of the last word of an odd K, too
-                __builtin_memcpy(row, bf16_of(a) + at, static_cast<size_t>(K) * sizeof(uint16_t));
-            } else {
-                make_words<W>(row, a.numbers() + at, K);
-                zero_all(row + words, width - words);
-            }
-        }
+        pack_b<W>(packed, layout, a, lda, m0, rows, rows, k0, K);
     }
 }
 
