@@ -422,6 +422,7 @@ else
     not_ok "a run that is killed and resumed ends with the same bits"
 fi
 
+expect 0 "skintern" "a run may move to another processor" $small --methods skintern --out "$work/unbroken" --resume --isa portable
 expect 1 "was started with" "a run is not resumed with other settings" $small --out "$work/whole" --resume --epochs 3
 expect 0 "skintern" "a report can be made again" "$skintern" report "$work/whole"
 printf 'garbage\n' >> "$work/whole/seed-1/skintern/eval/test.jsonl"

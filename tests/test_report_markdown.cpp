@@ -71,8 +71,8 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     json["data"] = {{"tasks", {"navigate", "prices"}}, {"train", 64}, {"test", 4}};
     json["base"] = "/somewhere/base";
     put_file(folder.path() + "/run.json", json.dump());
-    put_file(folder.path() + "/seed-1/skintern/cell.json", R"({"version":"abc","begun":3,"seconds":1800})");
-    put_file(folder.path() + "/seed-1/std-cot/cell.json", R"({"version":"def","failed":"the loss is nan"})");
+    put_file(folder.path() + "/seed-1/skintern/cell.json", R"({"version":"abc","device":"cpu avx2","begun":3,"seconds":1800})");
+    put_file(folder.path() + "/seed-1/std-cot/cell.json", R"({"version":"def","device":"cpu amx","failed":"the loss is nan"})");
     const std::string page = markdown_of({folder.path()}, folder / "results.md");
     REQUIRE(holds(
         page,
@@ -81,6 +81,7 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     REQUIRE(holds(page, "- tasks: navigate,prices\n"));
     REQUIRE(holds(page, "- cells: 3, of which finished 1, failed 1, begun more than once 1\n"));
     REQUIRE(holds(page, "- code versions: abc (1 cells), def (1 cells)\n"));
+    REQUIRE(holds(page, "- device: cpu amx (1 cells), cpu avx2 (1 cells)\n"));
     REQUIRE(holds(page, "- hours of all cells together: 0.5\n"));
     REQUIRE(!holds(page, "/somewhere"));
     write_report(folder.path());

@@ -22,17 +22,17 @@ Json finished_cell(const std::string& folder) {
     return cell.is_object() && cell.contains("seconds") && cell["seconds"].is_number() ? cell : Json();
 }
 
-// cell.json: settings, seed, version of the code, how often it was begun; when it is finished also how long it took.
+// cell.json: settings, seed, version of the code, device, how often it was begun; when it is finished also how long it took.
 class CellFile {
 public:
-    explicit CellFile(const Cell& cell) : path_(cell.folder + "/cell.json") {
+    CellFile(const Cell& cell, const std::string& device) : path_(cell.folder + "/cell.json") {
         const Json before = read(cell);
         if (!before.is_null() && before.contains("seconds")) { // finished, and asked for more than it was then
             json_ = before;
             return;
         }
         const int64_t begun = before.is_null() ? 1 : 1 + before.value("begun", int64_t{0});
-        json_ = {{"arm", arm_json(cell.arm)}, {"seed", cell.seed}, {"version", code_version()}, {"begun", begun}};
+        json_ = {{"arm", arm_json(cell.arm)}, {"seed", cell.seed}, {"version", code_version()}, {"device", device}, {"begun", begun}};
         write_file(path_, json_.dump(2) + "\n");
     }
     // What the file says, or null where there is none. Throws Error when the cell was made with other settings than its arm has
@@ -99,7 +99,7 @@ bool run_if_free(const Shared& shared, const Cell& cell, Outcome& outcome) {
     if (done()) { // by another process, a moment ago
         return false;
     }
-    CellFile file(cell);
+    CellFile file(cell, shared.kernels->name());
     const auto begin = std::chrono::steady_clock::now();
     try {
         run_cell(shared, cell.arm, cell.seed, cell.folder, cell.asked, cell.matched);

@@ -88,11 +88,11 @@ void move_aside(const std::string& folder) {
     }
 }
 
-// The arms and seeds of a resumed run may be others, its cells say themselves how they were made, and what else is asked of
-// them may grow; everything else must be as it was. A setting that an earlier version did not write had no other value.
+// The arms and seeds of a resumed run may be others, its cells say themselves how and on which device they were made, and what
+// else is asked of them may grow; everything else must be as it was. A setting that an earlier version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
     const std::set<std::string> later = {"set_limit", "base_params"};
-    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command"};
+    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device"};
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
     for (const auto& [key, value] : now.items()) {

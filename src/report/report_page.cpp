@@ -105,9 +105,10 @@ std::string seeds_text(const char* where, const Paired& difference) {
 
 std::string header(const RunLog& run, const Results& results) {
     const Comparison& comparison = results.comparison;
+    const std::string device = devices_text(run);
     std::string out = "<p class=\"kicker\">skintern &middot; preset " +
                       escape(run.preset.empty() ? "unknown" : run.preset) + " &middot; " + seeds_text(run) +
-                      (run.device.empty() ? "" : " &middot; " + escape(run.device)) + "</p>\n";
+                      (device.empty() ? "" : " &middot; " + escape(device)) + "</p>\n";
     out += "<h1>" + headline(comparison) + "</h1>\n";
     std::string measured;
     for (const auto& [where, estimate] : {std::pair{"in domain", comparison.in_domain.estimate},

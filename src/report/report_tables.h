@@ -21,6 +21,9 @@ Table put_back_table(const RunLog& run, const Results& results); // what fine-tu
 Table sets_table(const RunLog& run, const Results& results);
 Table ablation_table(const Ablation& ablation);
 
+// Where its cells were made, of several devices with how many each.
+std::string devices_text(const RunLog& run);
+
 // How the run was made; and how that went, which a page that is the same after every resume must not tell.
 Table made_table(const RunLog& run);
 Table cells_table(const RunLog& run);

@@ -129,6 +129,7 @@ CellLog read_cell(RunLog& run, const std::string& arm, const std::string& path) 
     CellLog cell;
     cell.begun = json.contains("begun") ? count_field(json, "begun", path) : 1;
     cell.version = optional_text(json, "version", path);
+    cell.device = optional_text(json, "device", path);
     cell.failed = optional_text(json, "failed", path);
     if (json.contains("seconds")) {
         cell.seconds = number_field(json, "seconds", path);

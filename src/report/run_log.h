@@ -72,6 +72,7 @@ struct Dropped {
 struct CellLog {
     int64_t begun = 1;             // times
     std::string version;           // of the code
+    std::string device;
     std::string failed;            // why; empty: it did not
     std::optional<double> seconds; // of a finished cell
 };

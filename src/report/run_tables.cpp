@@ -65,7 +65,7 @@ std::string command_of(const RunLog& run) {
 struct Cells {
     int64_t all = 0, finished = 0, failed = 0, begun_again = 0;
     double seconds = 0;
-    std::map<std::string, int64_t> versions;
+    std::map<std::string, int64_t> versions, devices;
 };
 
 Cells count_cells(const RunLog& run) {
@@ -79,17 +79,17 @@ Cells count_cells(const RunLog& run) {
                 cells.begun_again += log.cell->begun > 1;
                 cells.seconds += log.cell->seconds.value_or(0);
                 cells.versions[log.cell->version]++;
+                cells.devices[log.cell->device]++;
             }
         }
     }
     return cells;
 }
 
-std::string versions_text(const Cells& cells) {
+std::string counted_text(const std::map<std::string, int64_t>& counts) {
     std::string out;
-    for (const auto& [version, count] : cells.versions) {
-        out += (out.empty() ? "" : ", ") + (version.empty() ? "unknown" : version) +
-               format(" (%ld cells)", static_cast<long>(count));
+    for (const auto& [what, count] : counts) {
+        out += (out.empty() ? "" : ", ") + (what.empty() ? "unknown" : what) + format(" (%ld cells)", static_cast<long>(count));
     }
     return out;
 }
@@ -124,6 +124,14 @@ void add_row(Table& table, const std::string& what, const std::string& value) {
 
 } // namespace
 
+std::string devices_text(const RunLog& run) {
+    const std::map<std::string, int64_t> devices = count_cells(run).devices;
+    if (devices.empty() || devices.rbegin()->first.empty()) { // the cells do not say
+        return run.device;
+    }
+    return devices.size() > 1 ? counted_text(devices) : devices.begin()->first;
+}
+
 Table made_table(const RunLog& run) {
     Table table = {"", {"how it was made", ""}, {}, ""};
     const std::string tasks = plain_list(said(run, "data.tasks"));
@@ -133,7 +141,7 @@ Table made_table(const RunLog& run) {
         add_row(table, std::string(rows) + " rows a family", said(run, std::string("data.") + rows));
     }
     add_row(table, "seeds", seeds_text(run));
-    add_row(table, "device", run.device);
+    add_row(table, "device", devices_text(run));
     add_row(table, "parameters of the base model",
             run.base_params ? format("%ld", static_cast<long>(*run.base_params)) : "");
     add_row(table, "passes over the training rows", said(run, "arm.epochs"));
@@ -148,7 +156,7 @@ Table cells_table(const RunLog& run) {
             format("%ld, of which finished %ld, failed %ld, begun more than once %ld", static_cast<long>(cells.all),
                    static_cast<long>(cells.finished), static_cast<long>(cells.failed),
                    static_cast<long>(cells.begun_again)));
-    add_row(table, "code versions", versions_text(cells));
+    add_row(table, "code versions", counted_text(cells.versions));
     add_row(table, "hours of all cells together", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
     return table;
 }
