@@ -103,6 +103,8 @@ mkdir "$work/gsm8k" && printf '{"question":"What is 2+3?","answer":"It is 5.\\n#
 ln -s "$PWD/data/base" "$work/twin"
 expect 0 "tokens: in truth as many updates as cost what skintern does" "the dry run says whose updates it does not know" \
     "$skintern" --dry-run --config "$work/search.toml"
+expect 0 "base                     8 " "and counts the questions of published sets" "$skintern" --dry-run --config "$work/search.toml" --machine-flops 1e12
+expect 0 "methods by rates 3 x 3" "and the trials of the search" "$skintern" --dry-run --config "$work/search.toml" --machine-flops 1e12
 expect 0 "tokens" "an experiment searches a rate, matches costs and asks published questions" \
     "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 expect 0 '"failed": true' "a rate with which training diverges is a trial like others" cat "$work/search/search.json"

@@ -43,16 +43,6 @@ EvalConfig eval_config(const Shared& shared, const std::string& label) {
     return config;
 }
 
-// The method whose prompts the evaluation has.
-Method evaluated_method(const ArmConfig& arm, const std::string& asked) {
-    if (asked == kWithKnowledge) {
-        return method_by_name("base+knowledge");
-    }
-    Method method = method_by_name(arm.method);
-    method.in_evaluation = arm.keep_knowledge ? method.in_training : method.in_evaluation;
-    return method;
-}
-
 std::string answers_path(const std::string& folder, const std::string& asked) {
     return folder + "/eval/" + asked + ".jsonl";
 }
@@ -65,7 +55,7 @@ void ask(Transformer& model, const Shared& shared, const ArmConfig& arm, const s
         if (file_exists(path)) {
             continue;
         }
-        const std::vector<Record>& questions = shared.splits.at(name == kWithKnowledge ? "test" : name);
+        const std::vector<Record>& questions = questions_of(shared.splits, name);
         if (questions.empty()) {
             write_eval(path, {}); // --tasks may leave a split without questions
             continue;
@@ -374,13 +364,26 @@ void train_cell(Transformer& model, const Shared& shared, const ArmConfig& arm, 
 
 // ---- the cell --------------------------------------------------------------------------------------------------------
 
-std::vector<std::string> asked_of(const Shared& shared, const ArmConfig& arm) {
+std::vector<std::string> asked_of(const ArmConfig& arm, const std::vector<std::string>& sets) {
     std::vector<std::string> asked(std::begin(kSplits), std::end(kSplits));
-    asked.insert(asked.end(), shared.sets.begin(), shared.sets.end());
+    asked.insert(asked.end(), sets.begin(), sets.end());
     if (method_by_name(arm.method).trained) {
         asked.push_back(kWithKnowledge);
     }
     return asked;
+}
+
+Method evaluated_method(const ArmConfig& arm, const std::string& asked) {
+    if (asked == kWithKnowledge) {
+        return method_by_name("base+knowledge");
+    }
+    Method method = method_by_name(arm.method);
+    method.in_evaluation = arm.keep_knowledge ? method.in_training : method.in_evaluation;
+    return method;
+}
+
+const std::vector<Record>& questions_of(const Splits& splits, const std::string& asked) {
+    return splits.at(asked == kWithKnowledge ? "test" : asked);
 }
 
 bool is_answered(const std::string& folder, const std::vector<std::string>& asked) {

@@ -11,11 +11,13 @@
 
 namespace skintern {
 
+using Splits = std::map<std::string, std::vector<Record>>; // by name
+
 // What all cells of a run share.
 struct Shared {
     Kernels* kernels;
     std::string base_folder;
-    std::map<std::string, std::vector<Record>> splits;
+    Splits splits;
     std::vector<std::string> sets; // splits that are published files, asked after training as they are
     World world;
     uint64_t data_seed;
@@ -29,7 +31,13 @@ struct Shared {
 
 // What is asked of a finished cell, each in eval/<name>.jsonl: the test splits, the sets, and of what was trained kWithKnowledge:
 // what training has left of the ability to use it.
-std::vector<std::string> asked_of(const Shared& shared, const ArmConfig& arm);
+std::vector<std::string> asked_of(const ArmConfig& arm, const std::vector<std::string>& sets);
+
+// The method that makes the prompts of `asked`.
+Method evaluated_method(const ArmConfig& arm, const std::string& asked);
+
+// The questions of `asked`.
+const std::vector<Record>& questions_of(const Splits& splits, const std::string& asked);
 
 // Whether all of `asked` has been answered in `folder`.
 bool is_answered(const std::string& folder, const std::vector<std::string>& asked);

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "experiment/plan_work.h"
+#include "experiment/search.h"
 #include "formats/model_file.h"
 #include "measure/measure_step.h"
 #include "report/run_log.h"
@@ -101,8 +102,6 @@ PromptSettings prompt_settings(const ReproduceConfig& config, const ArmConfig& a
 
 // ---- the schedule ------------------------------------------------------------------------------------------------------
 
-using Splits = std::map<std::string, std::vector<Record>>;
-
 void print_schedule(const ReproduceConfig& config, const Splits& splits) {
     std::printf("preset %s into %s\n\nrows:", config.preset.c_str(), config.out.c_str());
     for (const auto& [name, records] : splits) {
@@ -176,11 +175,10 @@ int64_t expected_tokens(const Spread& target, int64_t limit) {
     return std::clamp<int64_t>(std::llround(target.mean()), 1, limit);
 }
 
-EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, const ModelConfig& sizes,
-                    const Splits& splits, const std::vector<Record>& train, const PromptSettings& settings,
-                    const Bpe& bpe) {
-    Method method = method_by_name(planned.arm.method);
-    method.in_evaluation = planned.arm.keep_knowledge ? method.in_training : method.in_evaluation;
+EvalWork answers_of(const PlannedArm& planned, const std::vector<std::string>& asked, const ReproduceConfig& config,
+                    const ModelConfig& sizes, const Splits& splits, const std::vector<Record>& train,
+                    const PromptSettings& settings, const Bpe& bpe) {
+    const Tasks& tasks = method_by_name(planned.arm.method).tasks;
     Spread first, second;
     if (planned.trained) {
         first = planned.stages.back().target;
@@ -191,11 +189,12 @@ EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, co
         }
     }
     const bool asks_second =
-        method.tasks.second.weight > 0 && method.tasks.evaluated == method.tasks.second.ask;
+        tasks.second.weight > 0 && tasks.evaluated == tasks.second.ask;
     const int64_t expected = expected_tokens(asks_second ? second : first, config.max_new_tokens);
     EvalWork answers;
-    for (const char* split : kSplits) {
-        for (const std::string& prompt : evaluation_prompts(method, splits.at(split), settings, train)) {
+    for (const std::string& name : asked) {
+        const Method method = evaluated_method(planned.arm, name);
+        for (const std::string& prompt : evaluation_prompts(method, questions_of(splits, name), settings, train)) {
             const int64_t tokens = std::ssize(make_question(bpe, settings.bos, prompt).ids);
             answers.add(sizes, tokens, expected);
             if (method.tasks.cascade()) { // the rationale stands in the second prompt
@@ -206,8 +205,8 @@ EvalWork answers_of(const PlannedArm& planned, const ReproduceConfig& config, co
     return answers;
 }
 
-PlannedArm plan_arm(const ArmConfig& arm, const ReproduceConfig& config, const ModelConfig& sizes,
-                    const Splits& splits, const World& world, const Bpe& bpe) {
+PlannedArm plan_arm(const ArmConfig& arm, const std::vector<std::string>& asked, const ReproduceConfig& config,
+                    const ModelConfig& sizes, const Splits& splits, const World& world, const Bpe& bpe) {
     const Method& method = method_by_name(arm.method);
     PlannedArm planned = {arm, method.trained, {}, {}, 0, 0, 0, {}};
     const PromptSettings settings = prompt_settings(config, arm, bpe);
@@ -230,10 +229,10 @@ PlannedArm plan_arm(const ArmConfig& arm, const ReproduceConfig& config, const M
             planned.ranked_tokens += std::ssize(bpe.encode(text));
         }
     }
-    for (const char* split : kSplits) {
-        planned.largest_split = std::max(planned.largest_split, std::ssize(splits.at(split)));
+    for (const std::string& name : asked) {
+        planned.largest_split = std::max(planned.largest_split, std::ssize(questions_of(splits, name)));
     }
-    planned.answers = answers_of(planned, config, sizes, splits, train, settings, bpe);
+    planned.answers = answers_of(planned, asked, config, sizes, splits, train, settings, bpe);
     return planned;
 }
 
@@ -331,8 +330,8 @@ double answer_seconds(const EvalWork& answers, int64_t slots, const PlannedModel
 void print_evaluation(const std::vector<PlannedArm>& arms, const ReproduceConfig& config,
                       const PlannedModel& model, const Machine& machine) {
     std::printf(
-        "\nEvaluation, all test splits; each prompt as if alone; an answer has as many tokens as a target on "
-        "average%s\n"
+        "\nEvaluation: test splits, sets, and of what is trained the test questions again with the knowledge; each prompt as if "
+        "alone; an answer has as many tokens as a target on average%s\n"
         "%-16s %9s %11s %10s %9s %9s %8s\n",
         machine.bandwidth > 0 ? "" : "; the time is at least so long: the bandwidth of memory is not counted",
         "arm", "prompts", "tokens", "new tokens", "at a time", "PFLOPs", "hours");
@@ -344,6 +343,40 @@ void print_evaluation(const std::vector<PlannedArm>& arms, const ReproduceConfig
                     static_cast<long long>(answers.prompt.largest), answers.answer.mean(),
                     static_cast<long long>(slots), answers.flops / 1e15,
                     answer_seconds(answers, slots, model, machine) / 3600);
+    }
+}
+
+struct Cost {
+    double flops = 0, seconds = 0;
+};
+
+// Training and evaluation of all arms, each once.
+Cost cost_of(const std::vector<PlannedArm>& arms, const ReproduceConfig& config, const PlannedModel& model, const Machine& machine) {
+    Cost cost;
+    for (const PlannedArm& planned : arms) {
+        for (const StageWork& work : planned.stages) {
+            const double flops = training_flops_of(planned, work, model.config);
+            cost.flops += flops;
+            cost.seconds += flops / machine.flops;
+        }
+        cost.flops += planned.answers.flops;
+        cost.seconds += answer_seconds(planned.answers, slots_of(config, model.config, planned), model, machine);
+    }
+    return cost;
+}
+
+void print_total(const std::vector<PlannedArm>& arms, const std::vector<PlannedArm>& searched, const ReproduceConfig& config,
+                 const PlannedModel& model, const Machine& machine) {
+    const auto print = [&](const std::string& what, const std::vector<PlannedArm>& planned, int64_t times) {
+        const Cost once = cost_of(planned, config, model, machine);
+        const double n = static_cast<double>(times);
+        std::printf("%s: %.4g PFLOPs, %.4g hours of one process\n", what.c_str(), n * once.flops / 1e15, n * once.seconds / 3600);
+    };
+    std::printf("\n");
+    print(format("In all, arms by seeds %zu x %lld", arms.size(), static_cast<long long>(config.seeds)), arms, config.seeds);
+    if (!searched.empty()) {
+        print(format("The search for a rate before them, methods by rates %zu x %zu", searched.size(), config.search_lr.size()),
+              searched, std::ssize(config.search_lr));
     }
 }
 
@@ -470,6 +503,7 @@ void print_plan(Kernels& kernels, const ReproduceConfig& config, const PlanOptio
     const World world(config.data.seed);
     Splits splits = make_splits(config.data, world);
     print_schedule(config, splits);
+    const std::vector<std::string> sets = add_sets(config, splits);
     const std::optional<PlannedModel> model = planned_model(config, options);
     if (!model.has_value()) {
         std::printf("\nThere is no base model in %s, and no --shape says its sizes: tokens, memory and time "
@@ -488,14 +522,18 @@ void print_plan(Kernels& kernels, const ReproduceConfig& config, const PlanOptio
     for (auto& [name, records] : splits) {
         retrieve(records, retriever);
     }
-    std::vector<PlannedArm> arms;
+    std::vector<PlannedArm> arms, searched;
     for (const ArmConfig& arm : arms_of(config)) {
-        arms.push_back(plan_arm(arm, config, model->config, splits, world, bpe));
+        arms.push_back(plan_arm(arm, asked_of(arm, sets), config, model->config, splits, world, bpe));
+    }
+    for (const ArmConfig& arm : config.search_lr.empty() ? std::vector<ArmConfig>{} : searched_arms(config.arm, arms_of(config))) {
+        searched.push_back(plan_arm(arm, {"validation"}, config, model->config, splits, world, bpe));
     }
     const Machine machine = planned_machine(kernels, *model, arms, config, options);
     print_training(arms, model->config, machine);
     print_memory(kernels, arms, config, *model);
     print_evaluation(arms, config, *model, machine);
+    print_total(arms, searched, config, *model, machine);
     print_prompts(arms, options.show_prompts);
 }
 

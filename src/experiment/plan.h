@@ -8,8 +8,7 @@
 //   time of prompts     FLOPs / the same
 //   time of decoding    steps * max(FLOPs of a step / the same, bytes of the weights / memory bandwidth)
 //
-// Not in it: the search for a rate, the ranking of a compressor, the internalization meter and curve, what a model writes itself to
-// learn from, published sets, and the test questions asked once more with the knowledge.
+// Not in it: the ranking of a compressor, the internalization meter and curve, what a model writes itself to learn from.
 #pragma once
 
 #include "experiment/reproduce.h"

@@ -147,23 +147,6 @@ void prepare_folder(const ReproduceConfig& config, const Json& settings) {
 
 // ---- data and base model -------------------------------------------------------------------------------------------
 
-using Splits = std::map<std::string, std::vector<Record>>;
-
-// A published set is called as its file, after its folder too where a generated split has that name: gsm8k/test.jsonl is
-// "gsm8k-test".
-std::vector<std::string> set_names(const ReproduceConfig& config, const Splits& generated) {
-    std::vector<std::string> names;
-    for (const std::string& path : data_files(config.sets)) {
-        std::string name = std::filesystem::path(path).stem().string();
-        if (generated.contains(name) || name == kWithKnowledge) {
-            name = std::filesystem::absolute(path).lexically_normal().parent_path().filename().string() + "-" + name;
-        }
-        CHECK(std::ranges::find(names, name) == names.end(), "--sets: %s is the second one called %s", path.c_str(), name.c_str());
-        names.push_back(name);
-    }
-    return names;
-}
-
 void write_splits(const ReproduceConfig& config, const Splits& splits) {
     const std::string folder = config.out + "/data";
     make_folder(folder);
@@ -178,20 +161,16 @@ void write_splits(const ReproduceConfig& config, const Splits& splits) {
 Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     const World world(config.data.seed);
     Splits splits = make_splits(config.data, world);
-    const std::vector<std::string> sets = set_names(config, splits);
-    Splits published; // before anything is written, as a file may be missing
-    for (size_t i = 0; i < sets.size(); i++) {
-        published[sets[i]] = read_records(data_files(config.sets)[i], config.set_limit);
-    }
+    const Splits generated = splits;
+    const std::vector<std::string> sets = add_sets(config, splits); // before anything is written, as a file may be missing
     prepare_folder(config, settings_json(config, kernels, static_cast<int64_t>(splits.at("train").size()), sets));
-    write_splits(config, splits);
+    write_splits(config, generated);
     std::string base = config.base_folder;
     if (config.from_scratch) {
         base = config.out + "/base";
         make_base_model(kernels, config.base, base, config.resume);
     }
     const auto bpe = std::make_shared<Bpe>(Bpe::load(base));
-    splits.merge(published);
     Shared shared{&kernels, base, std::move(splits), sets, world, config.data.seed, {}, bpe, bpe->bos(), read_templates(config.templates),
                   config.max_new_tokens, config.curve_rows, config.meter_readings, config.resume};
     if (config.corpus.empty()) {
@@ -227,7 +206,7 @@ std::vector<Cell> cells_of(const ReproduceConfig& config, const Shared& shared, 
         for (const ArmConfig& arm : arms) {
             const std::string matched = arm.match_tokens.empty() ? arm.match_flops : arm.match_tokens;
             const bool is_folder = matched.empty() || matched.find('/') != std::string::npos;
-            cells.push_back({arm, seed, folder + arm.name, asked_of(shared, arm), is_folder ? matched : folder + matched});
+            cells.push_back({arm, seed, folder + arm.name, asked_of(arm, shared.sets), is_folder ? matched : folder + matched});
         }
     }
     return cells;
@@ -257,6 +236,21 @@ std::vector<ArmConfig> arms_of(const ReproduceConfig& config) {
         }
     }
     return arms;
+}
+
+std::vector<std::string> add_sets(const ReproduceConfig& config, Splits& splits) {
+    const Splits generated = splits;
+    std::vector<std::string> names;
+    for (const std::string& path : data_files(config.sets)) {
+        std::string name = std::filesystem::path(path).stem().string();
+        if (generated.contains(name) || name == kWithKnowledge) {
+            name = std::filesystem::absolute(path).lexically_normal().parent_path().filename().string() + "-" + name;
+        }
+        CHECK(splits.emplace(name, read_records(path, config.set_limit)).second, "--sets: %s is the second one called %s",
+              path.c_str(), name.c_str());
+        names.push_back(name);
+    }
+    return names;
 }
 
 // ---- the whole -----------------------------------------------------------------------------------------------------

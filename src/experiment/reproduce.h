@@ -53,6 +53,10 @@ struct ReproduceConfig {
 // The arms of a run, in order.
 std::vector<ArmConfig> arms_of(const ReproduceConfig& config);
 
+// The published sets of --sets beside the generated splits, which get them; their names, in order. A set is called as its file,
+// after its folder too where a generated split has that name: gsm8k/test.jsonl is "gsm8k-test".
+std::vector<std::string> add_sets(const ReproduceConfig& config, Splits& splits);
+
 // Runs what is missing, then prints the table on stdout and writes results.json and report.html.
 void reproduce(Kernels& kernels, const ReproduceConfig& config);
 

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "experiment/cells.h"
@@ -27,14 +28,12 @@ std::string subject_of(const ArmConfig& arm) {
     return arm.model.empty() ? arm.method : std::filesystem::path(arm.model).filename().string() + "/" + arm.method;
 }
 
-// The cells of the arm's method and base model, in the order of the rates.
+// The cells of a searched arm, in the order of the rates.
 std::vector<Cell> trials_of(const ArmConfig& arm, const SearchConfig& config) {
     std::vector<Cell> trials;
     for (const double rate : config.rates) {
         const std::string folder = format("%s/search/%s/lr-%g", config.out.c_str(), subject_of(arm).c_str(), rate);
-        Cell trial{config.arm, config.seed, folder, {"validation"}, ""};
-        trial.arm.name = trial.arm.method = arm.method;
-        trial.arm.model = arm.model;
+        Cell trial{arm, config.seed, folder, {"validation"}, ""};
         trial.arm.train.adamw.lr = rate;
         trials.push_back(trial);
     }
@@ -92,18 +91,31 @@ double choose_rate(const std::vector<Trial>& trials) {
     return std::max_element(trials.begin(), trials.end(), is_worse)->rate;
 }
 
+std::vector<ArmConfig> searched_arms(const ArmConfig& common, const std::vector<ArmConfig>& arms) {
+    std::vector<ArmConfig> searched;
+    std::set<std::string> subjects;
+    for (const ArmConfig& arm : arms) {
+        if (method_by_name(arm.method).trained && subjects.insert(subject_of(arm)).second) {
+            searched.push_back(common);
+            searched.back().name = searched.back().method = arm.method;
+            searched.back().model = arm.model;
+        }
+    }
+    return searched;
+}
+
 void search_rates(const Shared& of_run, const SearchConfig& config, std::vector<ArmConfig>& arms) {
     Shared shared = of_run;
     shared.curve_rows = shared.meter_readings = 0; // nobody looks at them
     CHECK(!shared.splits.at("validation").empty(), "--search-lr needs validation questions, and --validation asks for none");
     std::map<std::string, std::vector<Cell>> trials;
     std::vector<Cell> all;
+    for (const ArmConfig& arm : searched_arms(config.arm, arms)) {
+        const std::vector<Cell>& cells = trials[subject_of(arm)] = trials_of(arm, config);
+        all.insert(all.end(), cells.begin(), cells.end());
+    }
     for (const ArmConfig& arm : arms) {
         const std::string subject = subject_of(arm);
-        if (method_by_name(arm.method).trained && !trials.contains(subject)) {
-            trials[subject] = trials_of(arm, config);
-            all.insert(all.end(), trials[subject].begin(), trials[subject].end());
-        }
         CHECK(!trials.contains(subject) || trials[subject].front().arm.model == arm.model,
               "the search for a rate knows base models by the last part of their path, and both %s and %s have the same",
               trials[subject].front().arm.model.c_str(), arm.model.c_str());

@@ -30,6 +30,9 @@ struct Trial {
 // The rule above, of at least one trial.
 double choose_rate(const std::vector<Trial>& trials);
 
+// What rates are sought for: each trained method of the arms, with each base model that it has there, and all else as in `common`.
+std::vector<ArmConfig> searched_arms(const ArmConfig& common, const std::vector<ArmConfig>& arms);
+
 // Runs the trials that are missing, waits for those that other processes are at, writes OUT/search.json and gives the arms
 // their rates.
 void search_rates(const Shared& shared, const SearchConfig& config, std::vector<ArmConfig>& arms);
