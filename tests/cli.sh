@@ -138,6 +138,7 @@ else
     not_ok "a set called as a split is called after its folder too"
 fi
 expect 1 "cannot be opened" "a set that is not there is named" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set"
+expect 1 "cannot be opened" "of a run to resume, too" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set" --resume
 [ -e "$work/no-set" ] && not_ok "before anything is written" || ok "before anything is written"
 rm "$work/search/seed-1/skintern/eval/published.jsonl"
 expect 0 "skintern" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <nlohmann/json.hpp>
 
@@ -163,6 +164,12 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     Splits splits = make_splits(config.data, world);
     const Splits generated = splits;
     const std::vector<std::string> sets = add_sets(config, splits); // before anything is written, as a file may be missing
+    // Processes that share a run prepare it one after the other: the first one trains the base model, if there is one to train.
+    std::optional<FileLock> alone;
+    if (config.resume) {
+        make_folder(config.out);
+        alone.emplace(config.out + "/" + kLockFile, true);
+    }
     prepare_folder(config, settings_json(config, kernels, static_cast<int64_t>(splits.at("train").size()), sets));
     write_splits(config, generated);
     std::string base = config.base_folder;
@@ -184,16 +191,6 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
         shared.fact_sentences[fact.id] = fact.sentence;
     }
     return shared;
-}
-
-// Processes that share a run prepare it one after the other: the first one trains the base model, if there is one to train.
-Shared prepare_alone(Kernels& kernels, const ReproduceConfig& config) {
-    if (!config.resume) {
-        return prepare(kernels, config);
-    }
-    make_folder(config.out);
-    const FileLock lock(config.out + "/" + kLockFile, true);
-    return prepare(kernels, config);
 }
 
 // ---- cells ---------------------------------------------------------------------------------------------------------
@@ -260,7 +257,7 @@ void reproduce(Kernels& kernels, const ReproduceConfig& config) {
     if (!config.notice.empty()) {
         say(config.notice);
     }
-    const Shared shared = prepare_alone(kernels, config);
+    const Shared shared = prepare(kernels, config);
     if (!config.search_lr.empty()) {
         search_rates(shared, {config.out, config.search_lr, config.arm}, arms);
     }
