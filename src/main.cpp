@@ -25,46 +25,25 @@ namespace {
 // What may differ from arm to arm.
 void add_arm_options(CLI::App* sub, ArmConfig* config) {
     ArmConfig& arm = *config;
-    sub->add_option("--epochs", arm.epochs)->capture_default_str();
-    sub->add_option("--stages", arm.curriculum.stages)->capture_default_str();
-    sub->add_option("--schedule", arm.curriculum.schedule, "linear, exp, inverse-exp, step, none, reversed or shuffled")
-        ->capture_default_str();
-    sub->add_option("--shots", arm.curriculum.shots, "examples at the first stage")->capture_default_str();
-    sub->add_option("--shots-from", arm.curriculum.shots_from, "block (one draw for all rows of a family) or similar")
-        ->capture_default_str();
-    sub->add_flag("--one-schedule", arm.train.one_schedule, "one learning-rate schedule over all stages");
-    sub->add_option("--lora-r", arm.lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
-    sub->add_option("--lora-alpha", arm.lora.alpha)->capture_default_str();
-    sub->add_option("--lr", arm.train.adamw.lr)->capture_default_str();
-    sub->add_option("--batch-size", arm.train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
-    sub->add_option("--micro-tokens", arm.train.micro_tokens, "tokens of a micro-batch")
-        ->check(CLI::Range(1, 1 << 20))
-        ->capture_default_str();
-    sub->add_flag("--recompute", arm.train.recompute, "keep only the inputs of layers: less memory, a third more work");
-    sub->add_option("--warmup-ratio", arm.train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    sub->add_option("--lr-scheduler", arm.train.adamw.lr_scheduler, "cosine, linear or constant")
-        ->capture_default_str();
-    sub->add_option("--weight-decay", arm.train.adamw.weight_decay)->capture_default_str();
-    sub->add_option("--max-grad-norm", arm.train.adamw.max_grad_norm)->capture_default_str();
-    sub->add_option("--cutoff-len", arm.cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    add_training_options(sub, {&arm.epochs, &arm.cutoff_len, &arm.curriculum, &arm.lora, &arm.train});
     sub->add_option("--knowledge", arm.variant.knowledge, "full, no-summary, no-supplement, placebo or shuffled")
         ->capture_default_str();
     sub->add_option("--rationales", arm.variant.rationales, "stated, or implicit: without the sentences that state facts")
         ->capture_default_str();
     sub->add_option("--wrong", arm.variant.wrong, "share of rows with facts whose response errs about one")
+        ->check(share())
         ->capture_default_str();
     sub->add_flag("--keep-knowledge", arm.keep_knowledge, "evaluate with the knowledge of the training prompts");
     sub->add_option("--compressor", arm.compressor, "information, probe, sentences, head or random")->capture_default_str();
     sub->add_option("--train-share", arm.train_share, "of each family's training rows")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(share())
         ->capture_default_str();
     sub->add_option("--model", arm.model, "a base model of this arm's own");
     auto* tokens = sub->add_option("--match-tokens", arm.match_tokens, "as many training tokens as another arm, or the cell in a folder");
     sub->add_option("--match-flops", arm.match_flops, "likewise as many training FLOPs")->excludes(tokens);
-    sub->add_option("--order-seed", arm.order_seed, "of the order of rows; 0: the seed of the run");
-    sub->add_option("--adapter-seed", arm.adapter_seed, "of the initial adapter");
-    sub->add_option("--examples-seed", arm.examples_seed, "of the draw of examples, and of variants");
-    sub->add_option("--save-steps", arm.train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+    sub->add_option("--order-seed", arm.order_seed, "of the order of rows; 0: the seed of the run")->check(a_seed());
+    sub->add_option("--adapter-seed", arm.adapter_seed, "of the initial adapter")->check(a_seed());
+    sub->add_option("--examples-seed", arm.examples_seed, "of the draw of examples, and of variants")->check(a_seed());
 }
 
 // What a dry run counts and estimates with.
@@ -72,9 +51,9 @@ void add_plan_options(CLI::App* sub, PlanOptions* plan) {
     sub->add_option("--shape", plan->shape, "dry run: a file of data/models with the sizes of a --base that is not there");
     sub->add_option("--tokenizer", plan->tokenizer, "dry run: counts tokens; default: that of --base, or the project's own");
     sub->add_option("--machine-flops", plan->machine_flops, "dry run: FLOP/s that training sustains; default: measured here")
-        ->check(CLI::PositiveNumber);
+        ->check(above_zero());
     sub->add_option("--machine-bandwidth", plan->machine_bandwidth, "dry run: bytes/s of memory; default: measured with the FLOP/s")
-        ->check(CLI::PositiveNumber);
+        ->check(above_zero());
     sub->add_flag("--show-prompts", plan->show_prompts, "dry run: the examples of prompts whole");
 }
 
@@ -142,8 +121,8 @@ void add_reproduce(CLI::App& app, const std::string& preset, const std::string& 
     sub->add_option("--search-lr", run.search_lr, "rates that every method tries on validation rows before the arms are run")
         ->delimiter(',')
         ->take_all()
-        ->check(CLI::PositiveNumber);
-    sub->add_option("--data-seed", run.data.seed, "of tasks and world")->capture_default_str();
+        ->check(above_zero());
+    sub->add_option("--data-seed", run.data.seed, "of tasks and world")->check(a_seed())->capture_default_str();
     add_arm_options(sub, &run.arm);
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->callback([o] {

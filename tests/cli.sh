@@ -41,6 +41,12 @@ expect 2 "--nonsense" "an unknown option is a usage error" "$skintern" --nonsens
 expect 2 "stages" "a value of the wrong kind is a usage error" "$skintern" reproduce --stages many
 expect 1 "linaer" "an unknown schedule is named" "$skintern" --dry-run --schedule linaer
 expect 1 "similiar" "an unknown source of examples is named" "$skintern" --dry-run --shots-from similiar
+for bad in "--lr -1" "--lr nan" "--epochs 0" "--epochs 1e18" "--lora-alpha inf" "--weight-decay -1" "--max-grad-norm nan" \
+    "--warmup-ratio nan" "--wrong 1.5" "--train-share nan" "--search-lr 0.1,nan" "--machine-flops inf"; do
+    expect 2 "must be a number" "$bad is no setting" "$skintern" --dry-run $bad
+done
+expect 2 "must be a whole number" "nor is a seed below zero" "$skintern" --dry-run --seed -1
+expect 2 "must be a number" "of train neither" "$skintern" train --model data/base --out "$work/none" --tokens "$work/none" --lr nan
 expect 1 "no method \"magic\"" "an unknown method is named" "$skintern" --methods magic --out "$work/m"
 expect 1 "juggling" "an unknown task is named" "$skintern" data --tasks juggling --out "$work/d"
 expect 1 "tpu" "an unknown device is named" "$skintern" check --device tpu
@@ -137,6 +143,7 @@ if [ "$(rows base/eval/gsm8k-test)$(rows base/eval/test)" = 12 ]; then
 else
     not_ok "a set called as a split is called after its folder too"
 fi
+expect 1 "nothing to learn from" "nor are there training rows of unseen families" "$skintern" reproduce --tasks navigate --out "$work/no-set"
 expect 1 "cannot be opened" "a set that is not there is named" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set"
 expect 1 "cannot be opened" "of a run to resume, too" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set" --resume
 [ -e "$work/no-set" ] && not_ok "before anything is written" || ok "before anything is written"

@@ -2,11 +2,14 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <memory>
 #include <string>
 
 #include "distributed/comm.h"
 #include "kernels.h"
+#include "method/curriculum.h"
+#include "method/train.h"
 #include "model/transformer.h"
 
 namespace skintern {
@@ -33,6 +36,22 @@ void add_model_options(CLI::App* sub, ModelOptions* o);
 void add_kv_cache(CLI::App* sub, WeightType* type);
 // The model with its adapter where one is named, without gradients unless `train` says which.
 std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o, Train train = Train::nothing);
+
+// Checks of numbers; what is not finite passes none.
+CLI::Validator above_zero(double most = HUGE_VAL);
+CLI::Validator not_negative();
+CLI::Validator share(); // 0 to 1
+CLI::Validator a_seed(); // as a log can hold it
+
+// How anything is fine-tuned.
+struct TrainingSettings {
+    double* epochs;
+    int64_t* cutoff_len;
+    CurriculumConfig* curriculum;
+    LoraConfig* lora;
+    TrainConfig* train;
+};
+void add_training_options(CLI::App* sub, const TrainingSettings& settings);
 
 // The settings of a TOML file as command-line arguments: name = value becomes --name=value.
 std::vector<std::string> config_arguments(const std::string& path);

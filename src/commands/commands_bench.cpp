@@ -34,7 +34,7 @@ void add_bench(CLI::App& app) {
     sub->add_option("--seq-len", o->measure.seq_len)->check(CLI::Range(2, 1 << 20))->capture_default_str();
     sub->add_option("--new-tokens", o->measure.new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->add_option("--labelled", o->measure.labelled, "share of tokens with a loss")
-        ->check(CLI::Range(0.0, 1.0))
+        ->check(share())
         ->capture_default_str();
     sub->add_option("--lora-r", o->measure.lora_r)->check(CLI::Range(1, 4096))->capture_default_str();
     sub->add_option("--shape", o->shape, "matmul: M,N,K of out(M,N) = a(M,K) b(N,K)^T; default 512,1536,576")

@@ -84,7 +84,7 @@ void add_compress_command(CLI::App& app) {
     sub->add_option("--model", o->model, "a model folder or file; default the base model of this project");
     CLI::Option* text = sub->add_option("--text", o->text);
     sub->add_option("--file", o->file)->excludes(text);
-    sub->add_option("--keep", o->keep, "share of the words")->check(CLI::Range(0.0, 1.0))->capture_default_str();
+    sub->add_option("--keep", o->keep, "share of the words")->check(share())->capture_default_str();
     sub->add_option("--compressor", o->compressor, "probe, information, sentences, random or head")
         ->capture_default_str();
     sub->add_option("--probe", o->probe, "a file of --save-probe; default one is trained, in seconds");

@@ -1,6 +1,8 @@
 // commands_data.cpp — data, tokenizer, tokenize, inspect.
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <sstream>
 
 #include "commands/commands.h"
@@ -28,8 +30,39 @@ void add_common(CLI::App* sub, Common* common) {
     sub->add_option("--threads", common->kernels.threads, "0: as many as there are; under mpirun a process's share of them")
         ->check(CLI::Range(0, 1024))
         ->capture_default_str();
-    sub->add_option("--seed", common->seed)->capture_default_str();
+    sub->add_option("--seed", common->seed)->check(a_seed())->capture_default_str();
     sub->add_option("--config", common->config, "a TOML file with the same names");
+}
+
+namespace {
+
+CLI::Validator number(const std::string& wanted, const std::function<bool(double)>& is_wanted) {
+    return CLI::Validator(
+        [=](std::string& text) {
+            double value = 0;
+            const bool good = CLI::detail::lexical_cast(text, value) && std::isfinite(value) && is_wanted(value);
+            return good ? std::string() : "must be " + wanted + ", found " + text;
+        },
+        "");
+}
+
+} // namespace
+
+CLI::Validator above_zero(double most) {
+    return number("a number above 0" + (std::isfinite(most) ? format(" and at most %g", most) : ""),
+                  [=](double value) { return value > 0 && value <= most; });
+}
+
+CLI::Validator not_negative() {
+    return number("a number that is not negative", [](double value) { return value >= 0; });
+}
+
+CLI::Validator share() {
+    return number("a number from 0 to 1", [](double value) { return value >= 0 && value <= 1; });
+}
+
+CLI::Validator a_seed() {
+    return number("a whole number from 0 to 2^53", [](double value) { return value >= 0 && value <= 0x1p53 && value == std::floor(value); });
 }
 
 std::string data_folder() {

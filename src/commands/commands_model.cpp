@@ -26,7 +26,7 @@ namespace skintern {
 
 void add_model_options(CLI::App* sub, ModelOptions* o) {
     add_common(sub, o);
-    sub->add_option("--model", o->model, "a Hugging Face folder")->required();
+    sub->add_option("--model", o->model, "a Hugging Face folder or a GGUF file")->required();
     sub->add_option("--adapter", o->adapter, "a PEFT adapter folder");
 }
 
@@ -245,6 +245,39 @@ void run_train(TrainOptions o, Comm& processes) {
                 static_cast<long long>(summary.tokens));
 }
 
+}
+
+void add_training_options(CLI::App* sub, const TrainingSettings& o) {
+    TrainConfig& train = *o.train;
+    AdamwConfig& adamw = train.adamw;
+    sub->add_option("--epochs", *o.epochs)->check(above_zero(1e6))->capture_default_str();
+    sub->add_option("--stages", o.curriculum->stages)->capture_default_str();
+    sub->add_option("--schedule", o.curriculum->schedule, "linear, exp, inverse-exp, step, none, reversed or shuffled")
+        ->capture_default_str();
+    sub->add_option("--shots", o.curriculum->shots, "examples at the first stage")->capture_default_str();
+    sub->add_option("--shots-from", o.curriculum->shots_from, "block (one draw for all rows of a family) or similar")
+        ->capture_default_str();
+    sub->add_flag("--one-schedule", train.one_schedule, "one learning-rate schedule over all stages");
+    sub->add_option("--lora-r", o.lora->r)->check(CLI::Range(1, 4096))->capture_default_str();
+    sub->add_option("--lora-alpha", o.lora->alpha)->check(above_zero())->capture_default_str();
+    sub->add_option("--lr", adamw.lr)->check(above_zero())->capture_default_str();
+    sub->add_option("--batch-size", train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
+    sub->add_option("--micro-tokens", train.micro_tokens, "tokens of a micro-batch")
+        ->check(CLI::Range(1, 1 << 24))
+        ->capture_default_str();
+    sub->add_flag("--recompute", train.recompute, "keep only the inputs of layers: less memory, a third more work");
+    sub->add_option("--warmup-ratio", adamw.warmup_ratio)->check(share())->capture_default_str();
+    sub->add_option("--lr-scheduler", adamw.lr_scheduler, "cosine, linear or constant")->capture_default_str();
+    sub->add_option("--weight-decay", adamw.weight_decay)->check(not_negative())->capture_default_str();
+    sub->add_option("--max-grad-norm", adamw.max_grad_norm, "0: gradients are not clipped")
+        ->check(not_negative())
+        ->capture_default_str();
+    sub->add_option("--cutoff-len", *o.cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
+    sub->add_option("--save-steps", train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+}
+
+namespace {
+
 void add_train(CLI::App& app, Comm& comm) {
     auto o = std::make_shared<TrainOptions>();
     CLI::App* sub = app.add_subcommand("train", "fine-tune an adapter; several processes under mpirun share the work");
@@ -256,11 +289,9 @@ void add_train(CLI::App& app, Comm& comm) {
     sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
     sub->add_option("--templates", o->templates)->capture_default_str();
     sub->add_flag("--resume", o->resume);
-    sub->add_flag("--recompute", o->train.recompute, "keep only the inputs of layers: less memory, a third more work");
     sub->add_flag("--no-shuffle", o->no_shuffle);
     sub->add_flag("--chat", o->chat, "put each prompt between the model's own turn markers");
-    sub->add_option("--lora-r", o->lora.r)->check(CLI::Range(1, 4096))->capture_default_str();
-    sub->add_option("--lora-alpha", o->lora.alpha)->capture_default_str();
+    add_training_options(sub, {&o->epochs, &o->cutoff_len, &o->curriculum, &o->lora, &o->train});
     sub->add_option("--lora-dropout", o->lora_dropout, "0: this version trains without dropout")->capture_default_str();
     sub->add_flag("--use-rslora", o->lora.use_rslora, "scale by alpha / sqrt(r)");
     sub->add_option("--target-modules", o->lora.target_modules, "names, or all-linear (the default)")
@@ -270,25 +301,7 @@ void add_train(CLI::App& app, Comm& comm) {
     sub->add_option("--layers-to-transform", o->lora.layers_to_transform, "numbers from 0; default all")
         ->delimiter(',')
         ->take_all();
-    sub->add_option("--lr", o->train.adamw.lr)->capture_default_str();
-    sub->add_option("--epochs", o->epochs)->capture_default_str();
-    sub->add_option("--steps", o->steps, "updates; overrides --epochs")->capture_default_str();
-    sub->add_option("--batch-size", o->train.batch_size)->check(CLI::Range(1, 65536))->capture_default_str();
-    sub->add_option("--micro-tokens", o->train.micro_tokens, "tokens of a micro-batch")
-        ->check(CLI::Range(1, 1 << 24))
-        ->capture_default_str();
-    sub->add_option("--warmup-ratio", o->train.adamw.warmup_ratio)->check(CLI::Range(0.0, 1.0))->capture_default_str();
-    sub->add_option("--lr-scheduler", o->train.adamw.lr_scheduler)->capture_default_str();
-    sub->add_option("--weight-decay", o->train.adamw.weight_decay)->capture_default_str();
-    sub->add_option("--max-grad-norm", o->train.adamw.max_grad_norm)->capture_default_str();
-    sub->add_option("--cutoff-len", o->cutoff_len)->check(CLI::Range(1, 1 << 20))->capture_default_str();
-    sub->add_option("--stages", o->curriculum.stages)->capture_default_str();
-    sub->add_option("--schedule", o->curriculum.schedule, "linear, exp, inverse-exp, step, none, reversed or shuffled")
-        ->capture_default_str();
-    sub->add_option("--shots", o->curriculum.shots)->capture_default_str();
-    sub->add_option("--shots-from", o->curriculum.shots_from, "block or similar")->capture_default_str();
-    sub->add_flag("--one-schedule", o->train.one_schedule);
-    sub->add_option("--save-steps", o->train.save_steps)->check(CLI::Range(1, 1 << 30))->capture_default_str();
+    sub->add_option("--steps", o->steps, "updates; overrides --epochs")->check(CLI::Range(0, 1 << 30))->capture_default_str();
     sub->callback([o, &comm] { run_train(*o, comm); });
 }
 
@@ -304,7 +317,7 @@ void add_pretrain(CLI::App& app) {
     add_common(sub, o.get());
     sub->add_option("--layers", o->base.model.layers)->check(CLI::Range(1, 1024))->capture_default_str();
     sub->add_option("--heads", o->base.model.heads, "of 32 channels each")->check(CLI::Range(1, 1024))->capture_default_str();
-    sub->add_option("--lr", o->base.train.adamw.lr)->check(CLI::PositiveNumber)->capture_default_str();
+    sub->add_option("--lr", o->base.train.adamw.lr)->check(above_zero())->capture_default_str();
     sub->add_option("--updates", o->base.updates)->check(CLI::Range(1, 10000000))->capture_default_str();
     sub->add_option("--echo-updates", o->base.echo_updates)->check(CLI::Range(1, 10000000))->capture_default_str();
     sub->add_option("--tokenizer-documents", o->base.tokenizer_documents)->check(CLI::Range(1, 10000000))->capture_default_str();
@@ -445,7 +458,7 @@ void add_trace(CLI::App& app) {
     CLI::Option* compare = sub->add_option("--compare", o->compare, "another device: names the first tensor that differs there");
     sub->add_option("--tolerance", o->tolerance, "of --compare, relative; 0: what rounding explains")
         ->needs(compare)
-        ->check(CLI::Range(0.0, 1.0));
+        ->check(share());
     sub->callback([o, out, compare] {
         if (out->count() + compare->count() == 0) {
             throw CLI::RequiredError("--out or --compare");

@@ -163,6 +163,10 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     const World world(config.data.seed);
     Splits splits = make_splits(config.data, world);
     const Splits generated = splits;
+    for (const ArmConfig& arm : arms_of(config)) {
+        CHECK(!method_by_name(arm.method).trained || !splits.at("train").empty(),
+              "%s has nothing to learn from: --tasks names no family but those that are kept for the split \"unseen\"", arm.name.c_str());
+    }
     const std::vector<std::string> sets = add_sets(config, splits); // before anything is written, as a file may be missing
     // Processes that share a run prepare it one after the other: the first one trains the base model, if there is one to train.
     std::optional<FileLock> alone;
