@@ -2,6 +2,9 @@
 // page.
 #include "test.h"
 
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <regex>
 
 #include "report/comparisons.h"
@@ -11,6 +14,35 @@
 #include "support/numbers.h"
 
 using namespace skintern;
+
+namespace {
+
+std::string printed_table(const std::string& run) {
+    char* text = nullptr;
+    size_t size = 0;
+    FILE* out = open_memstream(&text, &size);
+    print_table(Report(run), out);
+    std::fclose(out);
+    const std::string printed(text, size);
+    std::free(text);
+    return printed;
+}
+
+} // namespace
+
+TEST_CASE("the table says how many training seeds it rests on, not how many are planned", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    json["seeds"] = {1, 2, 3};
+    put_file(folder.path() + "/run.json", json.dump());
+    REQUIRE(holds(printed_table(folder.path()), "(1 training seed; "));
+    std::filesystem::copy(folder.path() + "/seed-1", folder.path() + "/seed-2", std::filesystem::copy_options::recursive);
+    REQUIRE(holds(printed_table(folder.path()), "(over 2 training seeds: "));
+    std::filesystem::remove_all(folder.path() + "/seed-1/std-cot");
+    std::filesystem::remove_all(folder.path() + "/seed-2/std-cot");
+    REQUIRE(!holds(printed_table(folder.path()), "training seed"));
+}
 
 // ---- figures -------------------------------------------------------------------------------------------
 

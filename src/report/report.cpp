@@ -32,7 +32,8 @@ void print_claims(const Results& results, FILE* out) {
 }
 
 // What the intervals above leave open, and the intervals over training seeds, which the verdicts ask as well.
-std::string seeds_note(size_t seeds, const Comparison& comparison) {
+std::string seeds_note(const Comparison& comparison) {
+    const size_t seeds = std::max(comparison.in_domain.by_seed.size(), comparison.out_of_domain.by_seed.size()); // so far
     const Estimate in = comparison.in_domain.over_seeds(), out = comparison.out_of_domain.over_seeds();
     if (!in.known() || !out.known()) {
         return format("%zu training seed%s; intervals are over questions, not over training runs", seeds, seeds == 1 ? "" : "s");
@@ -94,7 +95,9 @@ void print_table(const Report& report, FILE* out) {
     print_claims(results, out);
     std::fprintf(out, "\n%s\n%s\n", verdict_line("in domain", results.comparison.in_domain).c_str(),
                  verdict_line("out of domain", results.comparison.out_of_domain).c_str());
-    std::fprintf(out, "(%s)\n", seeds_note(run.seeds.size(), results.comparison).c_str());
+    if (results.comparison.in_domain.estimate.known() || results.comparison.out_of_domain.estimate.known()) {
+        std::fprintf(out, "(%s)\n", seeds_note(results.comparison).c_str());
+    }
     print_dropped(run, out);
     for (size_t i = 0; i < std::min(run.missing.size(), kMaxMissing); i++) {
         std::fprintf(out, "missing: %s\n", run.missing[i].c_str());
