@@ -433,6 +433,11 @@ else
 fi
 
 expect 0 "skintern" "a run may move to another processor" $small --methods skintern --out "$work/unbroken" --resume --isa portable
+cp -r data/base "$work/moved" && mkdir "$work/elsewhere" && cp data/templates/default.json "$work/elsewhere"
+expect 0 "skintern" "its model and templates may lie elsewhere" $small --methods skintern --out "$work/unbroken" --resume --base "$work/moved" \
+    --templates "$work/elsewhere/default.json"
+printf ' ' >> "$work/moved/config.json"
+expect 1 "with base of other contents" "but not be others" $small --methods skintern --out "$work/unbroken" --resume --base "$work/moved"
 expect 1 "was started with" "a run is not resumed with other settings" $small --out "$work/whole" --resume --epochs 3
 expect 0 "skintern" "a report can be made again" "$skintern" report "$work/whole"
 printf 'garbage\n' >> "$work/whole/seed-1/skintern/eval/test.jsonl"

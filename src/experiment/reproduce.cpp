@@ -20,6 +20,7 @@
 #include "support/check.h"
 #include "support/files.h"
 #include "support/progress.h"
+#include "tasks/eval_rows.h"
 #include "tasks/retrieve.h"
 
 namespace skintern {
@@ -61,6 +62,8 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"base_updates", c.base.updates},
             {"templates", c.templates},
             {"corpus", c.corpus},
+            {"fingerprints", {{"base", c.from_scratch ? "" : fingerprint(c.base_folder)}, {"templates", fingerprint(c.templates)},
+                              {"corpus", fingerprint(c.corpus)}}},
             {"data", {{"seed", c.data.seed}, {"tasks", c.data.tasks}, {"train", c.data.train},
                       {"validation", c.data.validation}, {"test", c.data.test}, {"fresh", c.data.fresh}}},
             {"schedule", stages},
@@ -90,13 +93,23 @@ void move_aside(const std::string& folder) {
 }
 
 // The arms and seeds of a resumed run may be others, its cells say themselves how and on which device they were made, and what
-// else is asked of them may grow; everything else must be as it was. A setting that an earlier version did not write had no other value.
+// else is asked of them may grow; everything else must be as it was, and files may lie elsewhere. A setting that an earlier version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
-    const std::set<std::string> later = {"set_limit", "base_params"};
-    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device"};
+    const std::set<std::string> later = {"set_limit", "base_params", "fingerprints"};
+    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device", "fingerprints"};
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
+    const auto print_of = [](const Json& settings, const std::string& key) {
+        const Json prints = settings.value("fingerprints", Json::object());
+        return prints.is_object() ? prints.value(key, Json()) : Json();
+    };
     for (const auto& [key, value] : now.items()) {
+        const Json print = print_of(before, key);
+        if (print.is_string() && print != "") { // a file or folder: what is in it counts, not where it lies
+            CHECK(print == print_of(now, key), "%s: the run was started with %s of other contents than %s", path.c_str(), key.c_str(),
+                  value.dump().c_str());
+            continue;
+        }
         if (!free.contains(key) && (before.contains(key) || !later.contains(key))) {
             CHECK(before.contains(key) && before[key] == value,
                   "%s: the run was started with %s = %s, not %s; resume it with the settings it has, or choose another "
