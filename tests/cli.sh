@@ -433,9 +433,9 @@ else
 fi
 
 expect 0 "skintern" "a run may move to another processor" $small --methods skintern --out "$work/unbroken" --resume --isa portable
-cp -r data/base "$work/moved" && mkdir "$work/elsewhere" && cp data/templates/default.json "$work/elsewhere"
+cp -r data/base "$work/moved" && mkdir "$work/other-place" && cp data/templates/default.json "$work/other-place"
 expect 0 "skintern" "its model and templates may lie elsewhere" $small --methods skintern --out "$work/unbroken" --resume --base "$work/moved" \
-    --templates "$work/elsewhere/default.json"
+    --templates "$work/other-place/default.json"
 printf ' ' >> "$work/moved/config.json"
 expect 1 "with base of other contents" "but not be others" $small --methods skintern --out "$work/unbroken" --resume --base "$work/moved"
 expect 1 "was started with" "a run is not resumed with other settings" $small --out "$work/whole" --resume --epochs 3
