@@ -93,7 +93,8 @@ void move_aside(const std::string& folder) {
 }
 
 // The arms and seeds of a resumed run may be others, its cells say themselves how and on which device they were made, and what
-// else is asked of them may grow; everything else must be as it was, and files may lie elsewhere. A setting that an earlier version did not write had no other value.
+// else is asked of them may grow; everything else must be as it was, and files may lie elsewhere. A setting that an earlier
+// version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
     const std::set<std::string> later = {"set_limit", "base_params", "fingerprints"};
     const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device", "fingerprints"};
@@ -178,7 +179,8 @@ Shared prepare(Kernels& kernels, const ReproduceConfig& config) {
     const Splits generated = splits;
     for (const ArmConfig& arm : arms_of(config)) {
         CHECK(!method_by_name(arm.method).trained || !splits.at("train").empty(),
-              "%s has nothing to learn from: --tasks names no family but those that are kept for the split \"unseen\"", arm.name.c_str());
+              "%s has nothing to learn from: --train is %lld, and families of the split \"unseen\" have no training rows", arm.name.c_str(),
+              static_cast<long long>(config.data.train));
     }
     const std::vector<std::string> sets = add_sets(config, splits); // before anything is written, as a file may be missing
     // Processes that share a run prepare it one after the other: the first one trains the base model, if there is one to train.
