@@ -283,8 +283,8 @@ rivals: skintern
 asan:
 	$(MAKE) CUDA=0 BUILD=build/asan OPT=-O1 KERNEL_OPT=-O1 EXTRA="-fsanitize=address,undefined -fno-sanitize-recover=all" \
 		build/asan/tests/unit build/asan/tests/gradients
-	build/asan/tests/unit
-	build/asan/tests/gradients
+	@sh tests/halves.sh build/asan/tests/unit
+	@sh tests/halves.sh build/asan/tests/gradients
 
 # libFuzzer over every reader of files: tests/fuzz/fuzz_<name>.cpp. With FUZZ_SECONDS each runs for that long.
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.cpp,%,$(wildcard tests/fuzz/fuzz_*.cpp))

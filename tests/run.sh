@@ -6,43 +6,26 @@ build=${BUILD:-build}
 passed=0
 failed=0
 
-# Counts the cases of a run of Catch2: their number, its exit status and its log.
-count() {
-    grep -v '^=*$' "$3" | tail -n 40
-    wrong=$(sed -n 's/^test cases:.*| *\([0-9]*\) failed.*/\1/p' "$3")
-    if [ "$2" -eq 0 ]; then
-        wrong=0
-    elif [ -z "$wrong" ]; then
-        wrong=1 # it crashed before it could count
-    fi
-    failed=$((failed + wrong))
-    passed=$((passed + $1 - wrong))
+# Runs the tests of a program and counts them.
+halves() {
+    sh tests/halves.sh "$@" > "$build/tests/log" 2>&1
+    sed '$d' "$build/tests/log"
+    counted=$(tail -n 1 "$build/tests/log")
+    passed=$((passed + ${counted%% *}))
+    counted=${counted#*, }
+    failed=$((failed + ${counted%% *}))
 }
 
-for binary in "$build/tests/unit" "$build/tests/gradients"; do
-    echo "== $binary"
-    "$binary" --reporter console > "$build/tests/log" 2>&1
-    status=$?
-    count "$("$binary" --list-test-names-only 2> /dev/null | grep -c .)" "$status" "$build/tests/log"
+for program in "$build/tests/unit" "$build/tests/gradients"; do
+    echo "== $program"
+    halves "$program"
 done
 
-# The CUDA kernels on the CPU, every second test in a process of its own.
+# The CUDA kernels on the CPU.
 echo "== $build/cuda_host/unit"
-half() {
-    SKINTERN_TEST_DEVICE=cuda "$build/cuda_host/unit" --reporter console -f "$build/cuda_host/names-$1" \
-        > "$build/cuda_host/log-$1" 2>&1
-}
-"$build/cuda_host/unit" --list-test-names-only "[kernels]~[cpu],[weights],[cuda_host],[oracle]" 2> /dev/null |
-    sed -n 's/,/\\,/g; /./p' > "$build/cuda_host/names" # a comma would begin the next name
-awk 'NR % 2 == 0' "$build/cuda_host/names" > "$build/cuda_host/names-0"
-awk 'NR % 2 == 1' "$build/cuda_host/names" > "$build/cuda_host/names-1"
-half 0 &
-half 1
-status=$?
-count "$(grep -c . "$build/cuda_host/names-1")" "$status" "$build/cuda_host/log-1"
-wait $!
-status=$?
-count "$(grep -c . "$build/cuda_host/names-0")" "$status" "$build/cuda_host/log-0"
+export SKINTERN_TEST_DEVICE=cuda
+halves "$build/cuda_host/unit" "[kernels]~[cpu],[weights],[cuda_host],[oracle]"
+unset SKINTERN_TEST_DEVICE
 
 # What nvcc made of them, where it was there.
 echo "== tests/cuda_report.py"
