@@ -156,6 +156,29 @@ TEST_CASE("numbers are drawn as lines, words as bars, and both have a table", "[
     REQUIRE(!holds(page, "arms.half")); // the flat list of settings leaves the arms to their table
 }
 
+TEST_CASE("a point of an ablation says how far it is from its method, and how much of that the training seeds leave", "[report]") {
+    const TempFolder folder;
+    write_arms(folder.path(), {{"skintern", arm("skintern")}, {"placebo", arm("skintern", {{"knowledge", "placebo"}})}});
+    Json run = Json::parse(read_file(folder.path() + "/run.json"));
+    run["seeds"] = {1, 2};
+    put_file(folder.path() + "/run.json", run.dump());
+    // Right of two questions: one and one with skintern, none and one with the placebo.
+    write_eval(folder.path() + "/seed-1/placebo", "test", {{"1", "prices", false, "covered", 1, 1}, {"2", "prices", false}});
+    for (const char* name : {"skintern", "placebo"}) {
+        write_eval(folder.path() + "/seed-2/" + name, "test", {{"1", "prices", true, "covered", 1, 1}, {"2", "prices", false}});
+    }
+    const Json points = results_of(folder.path())["ablations"][0]["points"];
+    REQUIRE(points[0]["arm"] == "skintern");
+    REQUIRE(points[0]["id_less_method"].is_null());
+    REQUIRE(points[0]["ci95_over_seeds"].is_null());
+    REQUIRE(points[1]["id_less_method"] == -0.25);
+    REQUIRE(points[1]["ci95"] == Json({-0.5, 0.0})); // of two questions: neither, one or both are the first
+    // -0.5 and 0: sd 0.3536, over the root of two 0.25, times 12.706.
+    REQUIRE(points[1]["ci95_over_seeds"][0].get<double>() == Approx(-0.25 - 0.25 * 12.7062).margin(1e-4));
+    REQUIRE(points[1]["ci95_over_seeds"][1].get<double>() == Approx(-0.25 + 0.25 * 12.7062).margin(1e-4));
+    REQUIRE(holds(read_file(folder.path() + "/report.html"), ">-25.0 [-50.0, +0.0]</td><td>[-342.7, +292.7]</td>"));
+}
+
 TEST_CASE("damaged settings are an error that names file and field", "[report]") {
     const TempFolder folder;
     const Json whole = {{"skintern", arm("skintern")}};

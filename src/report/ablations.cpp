@@ -6,6 +6,7 @@
 #include <set>
 
 #include "report/results.h"
+#include "report/score_tables.h"
 #include "support/check.h"
 #include "support/numbers.h"
 
@@ -84,13 +85,16 @@ AblationPoint point_of(const RunLog& run, const std::vector<MethodResult>& metho
                        const std::string& setting) {
     const auto found =
         std::find_if(methods.begin(), methods.end(), [&](const MethodResult& m) { return m.name == arm; });
+    const std::string method = method_of(run, arm).name;
+    const auto right_in_domain = [&](const std::string& name) { return table_of(run.logs.at(name), in_domain, right_answer); };
     return {arm,
-            method_of(run, arm).name,
+            method,
             setting_of(run, arm, setting),
             found->in_domain,
             found->out_of_domain,
             found->covered,
-            found->uncovered};
+            found->uncovered,
+            arm == method ? Paired{} : paired_difference_of(right_in_domain(arm), right_in_domain(method))};
 }
 
 // The arm of the method and its variants, numbers in order.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "report/comparisons.h"
 #include "report/run_log.h"
 #include "support/statistics.h"
 
@@ -22,6 +23,7 @@ struct AblationPoint {
     std::string arm, method;
     Setting value;
     Estimate in_domain, out_of_domain, covered, uncovered;
+    Paired less_method; // in domain, less the arm of its method; unknown for that arm itself
 };
 
 struct Ablation {

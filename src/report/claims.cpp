@@ -67,7 +67,7 @@ void add_pairs(const RunLog& run, std::vector<Claim>& claims) {
         if (better != nullptr && worse != nullptr) {
             const ScoreTable ours = table_of(*better, asked.rows, right_answer);
             const ScoreTable theirs = table_of(*worse, asked.rows, right_answer);
-            claims.push_back({asked.text, {difference_of(ours, theirs).estimate, difference_by_seed(ours, theirs)}, false, drawn(ours)});
+            claims.push_back({asked.text, paired_difference_of(ours, theirs), false, drawn(ours)});
         }
     }
 }
@@ -174,9 +174,7 @@ std::string numbers_of(const Claim& claim) {
     const Estimate &e = claim.found.estimate, seeds = claim.found.over_seeds();
     return !e.known()       ? kUnknown
            : claim.is_ratio ? format("%.2f times, 95 %% [%.2f, %.2f]", e.mean, e.lo, e.hi)
-                            : points_with_interval(e) + (seeds.known() ? format(", over seeds [%s, %s]", signed_points(seeds.lo).c_str(),
-                                                                                signed_points(seeds.hi).c_str())
-                                                                       : "");
+                            : points_with_interval(e) + (seeds.known() ? ", over seeds " + points_interval(seeds) : "");
 }
 
 } // namespace skintern

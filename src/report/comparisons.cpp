@@ -41,6 +41,10 @@ Difference difference_of(const ScoreTable& a, const ScoreTable& b) {
                                      : Difference{bootstrap_difference(a, b), kUntested};
 }
 
+Paired paired_difference_of(const ScoreTable& a, const ScoreTable& b) {
+    return {difference_of(a, b).estimate, difference_by_seed(a, b)};
+}
+
 Estimate Paired::over_seeds() const {
     return by_seed.size() < 2 ? Estimate{} : t_interval(by_seed);
 }

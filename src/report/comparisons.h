@@ -44,6 +44,9 @@ Draw draw_of(const ScoreTable& table);
 // A minus b with the interval that the tasks allow.
 Difference difference_of(const ScoreTable& a, const ScoreTable& b);
 
+// The same, and in each training seed by itself.
+Paired paired_difference_of(const ScoreTable& a, const ScoreTable& b);
+
 Comparison compare_with_baseline(const RunLog& run);
 
 // Every other arm against the baseline; none without it.

@@ -38,9 +38,8 @@ std::string seeds_note(const Comparison& comparison) {
     if (!in.known() || !out.known()) {
         return format("%zu training seed%s; intervals are over questions, not over training runs", seeds, seeds == 1 ? "" : "s");
     }
-    return format("over %zu training seeds: [%s, %s] in domain, [%s, %s] out of domain; the verdict asks both", seeds,
-                  signed_points(in.lo).c_str(), signed_points(in.hi).c_str(), signed_points(out.lo).c_str(),
-                  signed_points(out.hi).c_str());
+    return format("over %zu training seeds: %s in domain, %s out of domain; the verdict asks both", seeds, points_interval(in).c_str(),
+                  points_interval(out).c_str());
 }
 
 void print_dropped(const RunLog& run, FILE* out) {

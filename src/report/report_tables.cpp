@@ -229,22 +229,25 @@ Table sets_table(const RunLog& run, const Results& results) {
         }
         const Estimate& d = arm.against_baseline;
         table.rows[run.sets.size()].push_back(percent_with_interval(arm.mean));
-        table.rows.back().push_back(!d.known() ? kUnknown
-                                               : format("%s [%s, %s]", signed_points(d.mean).c_str(),
-                                                        signed_points(d.lo).c_str(), signed_points(d.hi).c_str()));
+        table.rows.back().push_back(d.known() ? signed_points(d.mean) + " " + points_interval(d) : kUnknown);
     }
     return table;
 }
 
 Table ablation_table(const Ablation& ablation) {
-    Table table = {format("Arms that differ from the arm of their method in %s alone, accuracy in %%",
+    Table table = {format("Arms that differ from the arm of their method in %s alone, accuracy in %%; beside it in domain, points less "
+                          "that arm, [95 %% interval] and that over training seeds",
                           ablation.setting.c_str()),
-                   {"arm", "method", ablation.setting, "in domain", "out of domain", "covered", "uncovered"},
+                   {"arm", "method", ablation.setting, "in domain", "less its method", "over seeds", "out of domain", "covered",
+                    "uncovered"},
                    {},
                    ""};
     for (const AblationPoint& point : ablation.points) {
+        const Estimate &less = point.less_method.estimate, seeds = point.less_method.over_seeds();
         table.rows.push_back({point.arm, point.method, value_text(point.value),
                               percent_with_interval(point.in_domain),
+                              less.known() ? signed_points(less.mean) + " " + points_interval(less) : kUnknown,
+                              seeds.known() ? points_interval(seeds) : kUnknown,
                               percent_with_interval(point.out_of_domain),
                               percent_with_interval(point.covered), percent_with_interval(point.uncovered)});
     }

@@ -157,7 +157,10 @@ Json ablations_json(const Results& results) {
                  {"id", rows_json(point.in_domain)},
                  {"ood", rows_json(point.out_of_domain)},
                  {"covered", rows_json(point.covered)},
-                 {"uncovered", rows_json(point.uncovered)}});
+                 {"uncovered", rows_json(point.uncovered)},
+                 {"id_less_method", mean_json(point.less_method.estimate)},
+                 {"ci95", interval_json(point.less_method.estimate)["ci95"]},
+                 {"ci95_over_seeds", interval_json(point.less_method.over_seeds())["ci95"]}});
         }
         json.push_back({{"setting", ablation.setting}, {"points", points}});
     }

@@ -13,9 +13,12 @@ std::string signed_points(double difference) {
     return format("%+.1f", rounded == 0 ? 0.0 : rounded);
 }
 
+std::string points_interval(const Estimate& difference) {
+    return "[" + signed_points(difference.lo) + ", " + signed_points(difference.hi) + "]";
+}
+
 std::string points_with_interval(const Estimate& difference) {
-    return format("%s points, 95 %% [%s, %s]", signed_points(difference.mean).c_str(),
-                  signed_points(difference.lo).c_str(), signed_points(difference.hi).c_str());
+    return signed_points(difference.mean) + " points, 95 % " + points_interval(difference);
 }
 
 std::string percent(const Estimate& share) {

@@ -12,7 +12,8 @@ inline constexpr const char* kUnknown = "-"; // in a table, for what was not mea
 // A difference of shares in points, "+1.2"; nothing is "-0.0".
 std::string signed_points(double difference);
 
-// "+1.2 points, 95 % [-2.0, +4.5]".
+// "[-2.0, +4.5]" and "+1.2 points, 95 % [-2.0, +4.5]".
+std::string points_interval(const Estimate& difference);
 std::string points_with_interval(const Estimate& difference);
 
 // "62.5" and "62.5 [55.0,  70.0]" for a share, the interval padded so that brackets stand below one another.
