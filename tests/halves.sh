@@ -13,7 +13,7 @@ half() {
 
 # Adds up what a half says: its exit status, its number.
 count() {
-    grep -v '^=*$' "$program.log-$2" | tail -n 100
+    grep -v '^=*$\|^Filters: ' "$program.log-$2" | tail -n 100
     if [ "$1" -ne 0 ]; then
         wrong=$(sed -n 's/^test cases:.*| *\([0-9]*\) failed.*/\1/p' "$program.log-$2")
         failed=$((failed + ${wrong:-1})) # without a count it crashed before it could count
