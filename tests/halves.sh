@@ -20,6 +20,11 @@ count() {
     fi
 }
 
+if [ "$all" -eq 0 ]; then
+    echo "$program lists no tests${2:+ for $2}"
+    echo "0 passed, 1 failed"
+    exit 1
+fi
 awk 'NR % 2 == 0' "$program.names" > "$program.names-0"
 awk 'NR % 2 == 1' "$program.names" > "$program.names-1"
 half 0 &
@@ -27,9 +32,5 @@ half 1
 count $? 1
 wait $!
 count $? 0
-if [ "$all" -eq 0 ]; then
-    failed=1 # it does not even list its tests
-    all=1
-fi
 echo "$((all - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

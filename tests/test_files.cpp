@@ -140,7 +140,8 @@ TEST_CASE("make_folder makes parents, is content with a folder that is there, an
 }
 
 TEST_CASE("a file is held by one at a time", "[files]") {
-    const std::string path = "build/lock_test";
+    const TempFolder folder;
+    const std::string path = folder / "lock";
     {
         const FileLock first(path, false);
         REQUIRE(first.held());
@@ -148,5 +149,5 @@ TEST_CASE("a file is held by one at a time", "[files]") {
         REQUIRE(!second.held());
     }
     REQUIRE(FileLock(path, true).held());
-    REQUIRE_THROWS_WITH(FileLock("build/no such folder/lock", false), Catch::Contains("cannot be made"));
+    REQUIRE_THROWS_WITH(FileLock(folder / "no such folder/lock", false), Catch::Contains("cannot be made"));
 }

@@ -464,12 +464,12 @@ TEST_CASE("self-information drops what the model could have guessed", "[compress
 }
 
 TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {
-    const std::string path = "build/templates_test.json";
+    const TempFolder folder;
+    const std::string path = folder / "templates.json";
     write_file(path, "{\"instruction\": \"a\", \"format\": 3}");
     REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("format"));
     write_file(path, "{");
     REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("JSON"));
-    std::remove(path.c_str());
 }
 
 TEST_CASE("CasCoD asks for the rationale, then for the answer with the rationale in the prompt", "[prompt]") {

@@ -1,5 +1,5 @@
 // BM25: scores worked out by hand, and what a question without a match gets.
-#include "test.h"
+#include "test_support.h"
 
 #include <algorithm>
 
@@ -46,12 +46,13 @@ TEST_CASE("only records without knowledge are given some", "[retrieve]") {
 }
 
 TEST_CASE("a corpus is written and read; a damaged line is named", "[retrieve]") {
-    const std::string path = "build/corpus_test.jsonl";
+    const TempFolder folder;
+    const std::string path = folder / "corpus.jsonl";
     write_corpus(path, {"One. Two.", "\"Three\"\n"});
     REQUIRE(read_corpus(path) == std::vector<std::string>{"One. Two.", "\"Three\"\n"});
     for (const char* damaged : {"{\"passage\":1}", "[]", "{\"passage\":\"a\"", "text"}) {
         write_file(path, "{\"passage\":\"a\"}\n" + std::string(damaged) + "\n");
-        REQUIRE_THROWS_WITH(read_corpus(path), Catch::Contains("corpus_test.jsonl:2: not a JSON object"));
+        REQUIRE_THROWS_WITH(read_corpus(path), Catch::Contains("corpus.jsonl:2: not a JSON object"));
     }
     write_file(path, "");
     REQUIRE_THROWS_WITH(read_corpus(path), Catch::Contains("holds no passage"));

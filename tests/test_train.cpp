@@ -1,11 +1,9 @@
 // The loop: learning rates, accumulation, and a killed run that continues with the same bits.
-#include "test.h"
+#include "test_support.h"
 
 #include <nlohmann/json.hpp>
 
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
 
 #include "formats/safetensors.h"
 #include "method/train.h"
@@ -73,13 +71,6 @@ HostTensors run(const std::string& folder, bool resume, int64_t kill_at, bool on
     return download_tensors(setup.model.adapter());
 }
 
-std::string fresh_folder(const std::string& name) {
-    const std::string folder = "build/train_test_" + name;
-    std::filesystem::remove_all(folder);
-    make_folder(folder);
-    return folder;
-}
-
 } // namespace
 
 TEST_CASE("the rate warms up from 0, peaks, and falls along a cosine", "[train]") {
@@ -101,10 +92,12 @@ TEST_CASE("the rate warms up from 0, peaks, and falls along a cosine", "[train]"
 
 TEST_CASE("a run killed anywhere continues to the same bits and the same logs", "[train]") {
     for (const bool one_schedule : {false, true}) {
-        const std::string whole = fresh_folder("whole");
+        const TempFolder whole_at;
+        const std::string whole = whole_at.path();
         const HostTensors expected = run(whole, false, -1, one_schedule);
         for (const int64_t kill_at : {1, 3, 4, 7, 11}) {
-            const std::string folder = fresh_folder("killed");
+            const TempFolder folder_at;
+            const std::string folder = folder_at.path();
             REQUIRE_THROWS_AS(run(folder, false, kill_at, one_schedule), Killed);
             const HostTensors got = run(folder, true, -1, one_schedule);
             INFO("killed after update " << kill_at);
@@ -119,7 +112,8 @@ TEST_CASE("a run killed anywhere continues to the same bits and the same logs", 
 }
 
 TEST_CASE("a finished run does nothing when it is resumed", "[train]") {
-    const std::string folder = fresh_folder("done");
+    const TempFolder folder_at;
+    const std::string folder = folder_at.path();
     const HostTensors first = run(folder, false, -1);
     const std::string log = read_file(folder + "/log.jsonl");
     const HostTensors again = run(folder, true, -1);
@@ -128,7 +122,8 @@ TEST_CASE("a finished run does nothing when it is resumed", "[train]") {
 }
 
 TEST_CASE("a training state of stage 0 is refused", "[train]") {
-    const std::string folder = fresh_folder("done");
+    const TempFolder folder_at;
+    const std::string folder = folder_at.path();
     run(folder, false, -1);
     HostTensors state = read_safetensors(folder + "/state.safetensors");
     std::vector<float>& position = state.at("position").data;
@@ -164,7 +159,8 @@ TEST_CASE("the size of micro-batches does not change the result beyond rounding"
 }
 
 TEST_CASE("an adapter saved and loaded is the same, and a damaged one is refused by name", "[train]") {
-    const std::string folder = fresh_folder("adapter");
+    const TempFolder folder_at;
+    const std::string folder = folder_at.path();
     Setup setup;
     save_adapter(folder, setup.model, LoraConfig{}, "base");
     const HostTensors saved = download_tensors(setup.model.adapter());
@@ -204,11 +200,11 @@ TEST_CASE("the order of an epoch is a permutation, new in every epoch, the same 
 
 TEST_CASE("the loss of two tasks is the weighted sum of their means", "[train]") {
     // Two tasks with different numbers of labelled tokens; a learning rate of nothing keeps the model as it is.
-    const std::string folder = fresh_folder("tasks");
-    const auto loss_of = [&](const std::vector<Sample>& samples) {
+    const auto loss_of = [](const std::vector<Sample>& samples) {
+        const TempFolder folder;
         Setup setup;
         TrainRun train_run;
-        train_run.folder = folder + std::to_string(samples.size()) + std::to_string(samples[0].task);
+        train_run.folder = folder.path();
         train_run.label = "test";
         train_run.config.batch_size = 2;
         train_run.config.adamw.lr = 0;
