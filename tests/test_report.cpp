@@ -44,6 +44,59 @@ TEST_CASE("the table says how many training seeds it rests on, not how many are 
     REQUIRE(!holds(printed_table(folder.path()), "training seed"));
 }
 
+TEST_CASE("the page speaks of training seeds when there are some, not when they are planned", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    json["seeds"] = {1, 2};
+    put_file(folder.path() + "/run.json", json.dump());
+    const auto page = [&] {
+        write_report(folder.path());
+        return read_file(folder.path() + "/report.html");
+    };
+    REQUIRE(holds(page(), "with one training seed nothing is known"));
+    std::filesystem::copy(folder.path() + "/seed-1", folder.path() + "/seed-2", std::filesystem::copy_options::recursive);
+    REQUIRE(holds(page(), "a difference has to hold over training seeds as well"));
+}
+
+TEST_CASE("a cell that is still in training does not count among the updates", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    json["seeds"] = {1, 2};
+    put_file(folder.path() + "/run.json", json.dump());
+    make_folder(folder.path() + "/seed-2/skintern");
+    put_file(folder.path() + "/seed-2/skintern/log.jsonl", R"({"step":1,"stage":1,"loss":2.0,"grad_norm":1,"lr":1e-4,"tokens":100})" "\n");
+    const Json results = results_of(folder.path());
+    REQUIRE(of_method(results, "skintern")["train_updates"] == 3);
+    REQUIRE(of_method(results, "skintern")["train_tokens"] == 175);
+}
+
+TEST_CASE("the curve's interval is that of one seed's questions, which every seed asks", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    const Json one = results_of(folder.path())["curve"][1];
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    json["seeds"] = {1, 2};
+    put_file(folder.path() + "/run.json", json.dump());
+    std::filesystem::copy(folder.path() + "/seed-1", folder.path() + "/seed-2", std::filesystem::copy_options::recursive);
+    REQUIRE(results_of(folder.path())["curve"][1] == one);
+}
+
+TEST_CASE("a run that was asked for no meter and no curve does not miss them", "[report]") {
+    const TempFolder folder;
+    write_small_run(folder.path());
+    std::filesystem::remove(folder.path() + "/seed-1/skintern/meter.jsonl");
+    std::filesystem::remove(folder.path() + "/seed-1/std-cot/meter.jsonl");
+    std::filesystem::remove(folder.path() + "/seed-1/skintern/curve.jsonl");
+    REQUIRE(read_run(folder.path()).missing.size() == 3);
+    Json json = Json::parse(read_file(folder.path() + "/run.json"));
+    json["data"]["validation"] = 0;
+    json["curve_rows"] = 0;
+    put_file(folder.path() + "/run.json", json.dump());
+    REQUIRE(read_run(folder.path()).missing.empty());
+}
+
 // ---- figures -------------------------------------------------------------------------------------------
 
 TEST_CASE("the figures of a small run are those computed by hand", "[report]") {

@@ -142,6 +142,27 @@ TEST_CASE(
     REQUIRE(differing_settings(run, "placebo") == std::vector<std::string>{"knowledge"});
 }
 
+TEST_CASE("the rate of an arm is the one that the search found, which its cells know and run.json does not", "[report]") {
+    const TempFolder folder;
+    const Json large = {{"model", "models/large"}, {"params", 135000000}};
+    const Json longer = arm("skintern", {{"train_share", 0.5}});
+    write_arms(folder.path(), {{"skintern", arm("skintern")}, {"longer", longer}, {"large", arm("skintern", large)}});
+    const auto trained_at = [&](const std::string& name, Json settings, double rate) {
+        settings["train"]["lr"] = rate;
+        put_file(folder.path() + "/seed-1/" + name + "/cell.json", Json({{"arm", settings}, {"seed", 1}}).dump());
+    };
+    trained_at("skintern", arm("skintern"), 0.01);
+    trained_at("longer", longer, 0.0025);
+    trained_at("large", arm("skintern", large), 0.0025);
+    using Names = std::vector<std::string>;
+    RunLog run = read_run(folder.path());
+    REQUIRE(differing_settings(run, "longer") == Names{"train.lr", "train_share"});
+    REQUIRE(differing_settings(run, "large") == Names{"params", "train.lr"});
+    run.search = RateSearch{}; // each model has its own by search: that goes with the model
+    REQUIRE(differing_settings(run, "longer") == Names{"train.lr", "train_share"});
+    REQUIRE(differing_settings(run, "large") == Names{"params"});
+}
+
 TEST_CASE("numbers are drawn as lines, words as bars, and both have a table", "[report]") {
     const TempFolder folder;
     write_arms(folder.path(), {{"skintern", arm("skintern")},

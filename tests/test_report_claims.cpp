@@ -1,6 +1,8 @@
 // Tests of claims.h: which arms are compared, who is a baseline, what the verdict is.
 #include "test.h"
 
+#include <filesystem>
+
 #include "report/claims.h"
 #include "report/run_log.h"
 #include "small_runs.h"
@@ -54,6 +56,23 @@ TEST_CASE("the best baseline is a trained method that sees the question alone", 
     const Json& all = *claim(results, "SKIntern is better in domain than the best of all");
     REQUIRE(all["verdict"] == "does not hold");
     REQUIRE(holds(all["note"].get<std::string>(), "the best of 5")); // not promptintern, nor std-cot-long
+}
+
+TEST_CASE("the best baseline of an unfinished run is told from the seeds that all have, in both intervals", "[report]") {
+    const TempFolder folder;
+    const std::string run = folder.path();
+    write_run_json(run, {"ft", "std-cot", "skintern"}, {1, 2});
+    write_arm(run, "ft", 0); // in the first seed alone
+    write_arm(run, "std-cot", 1);
+    write_arm(run, "skintern", 2);
+    make_folder(run + "/seed-2");
+    for (const char* arm : {"std-cot", "skintern"}) {
+        std::filesystem::copy(run + "/seed-1/" + arm, run + "/seed-2/" + arm, std::filesystem::copy_options::recursive);
+    }
+    const Json results = results_of(run);
+    REQUIRE((*claim(results, "SKIntern is better than the best baseline in domain"))["ci95_over_seeds"].is_null());
+    REQUIRE((*claim(results, "SKIntern is better than Std-CoT in domain"))["ci95_over_seeds"].is_array());
+    REQUIRE(!results["against"][0]["id"].contains("distinguishable")); // it asks no seeds, so it is no verdict
 }
 
 TEST_CASE("what knowledge in the prompt costs is told as a ratio with its verdict", "[report]") {

@@ -82,7 +82,7 @@ TEST_CASE("the page says how a run was made and how its cells went", "[report]")
     REQUIRE(holds(page, "- cells: 3, of which finished 1, failed 1, begun more than once 1\n"));
     REQUIRE(holds(page, "- code versions: abc (1 cells), def (1 cells)\n"));
     REQUIRE(holds(page, "- device: cpu amx (1 cells), cpu avx2 (1 cells)\n"));
-    REQUIRE(holds(page, "- hours of all cells together: 0.5\n"));
+    REQUIRE(holds(page, "- hours of all cells together, without what was killed: 0.5\n"));
     REQUIRE(!holds(page, "/somewhere"));
     write_report(folder.path());
     REQUIRE(!holds(read_file(folder.path() + "/report.html"), "begun more")); // the page is the same after a resume

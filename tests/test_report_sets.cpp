@@ -138,7 +138,7 @@ TEST_CASE("what fine-tuning cost is told over the questions that were asked agai
                {{"1", "navigate", false}, {"3", "prices", true}});
     const Json results = results_of(folder.path());
     const Json& ours = of_method(results, "skintern");
-    REQUIRE(ours["knowledge_put_back"]["alone"]["mean"] == 1); // 1 and 3 are right, 4 was not asked
+    REQUIRE(ours["knowledge_put_back"]["own_prompt"]["mean"] == 1); // 1 and 3 are right, 4 was not asked
     REQUIRE(ours["knowledge_put_back"]["put_back"]["mean"] == 0.5);
     REQUIRE(ours["id_accuracy"]["mean"] == 0.75); // they count in no domain
     REQUIRE(ours["ood_accuracy"]["mean"].get<double>() == Approx(2.0 / 3).margin(1e-6));

@@ -334,6 +334,7 @@ TEST_CASE("Wilson's interval agrees with published values", "[statistics]") {
     const Estimate none = wilson_interval(0, 10);
     REQUIRE(none.lo == Approx(0).margin(1e-12));
     REQUIRE(none.hi == Approx(3.8415 / 13.8415).margin(1e-4));
+    REQUIRE(wilson_interval(5.5, 10).mean == Approx(0.55)); // a mean of two counts
     REQUIRE(!wilson_interval(0, 0).known());
     REQUIRE_THROWS_AS(wilson_interval(3, 2), Error);
 }
@@ -357,6 +358,8 @@ TEST_CASE("the best of one is the plain difference, and the best of several is n
     REQUIRE(two.estimate.mean == Approx(-0.1));
     REQUIRE(two.estimate.hi < 0); // 10 questions of 100 stand one way, none the other
     REQUIRE(two.estimate.rows == 100);
+    REQUIRE(two.by_seed.size() == 1);
+    REQUIRE(two.by_seed[0] == Approx(-0.1)); // minus the strong one's, over the cells that all three have
     REQUIRE(!bootstrap_difference_from_best(ours, {table_of({1, 0}, "other")}, Draw::questions).estimate.known());
     REQUIRE_THROWS(bootstrap_difference_from_best(ours, {}, Draw::questions));
 }

@@ -125,6 +125,14 @@ TEST_CASE("a bar is as long as its share of the axis", "[svg]") {
     REQUIRE(values[3].text == "not measured");
 }
 
+TEST_CASE("bars of nothing but zeros have no length", "[svg]") {
+    svg::BarChart chart;
+    chart.x.percent = true;
+    chart.bar_names = {"in domain"};
+    chart.groups = {{"a", 0, {{0, 0, 0}}, {true}}};
+    REQUIRE(svg::draw(chart).find(" width=\"0.0\" height=\"13.0\" rx") != std::string::npos);
+}
+
 TEST_CASE("charts without data or with one point are drawn, damaged ones are refused", "[svg]") {
     svg::LineChart lines;
     REQUIRE(svg::draw(lines).find("nan") == std::string::npos);

@@ -59,7 +59,7 @@ bool same(const Setting& a, const Setting& b) {
     return a.number && b.number ? *a.number == *b.number : a.text == b.text;
 }
 
-bool stands_alone(const std::string& setting, const std::set<std::string>& differ, bool one_stage) {
+bool stands_alone(const std::string& setting, const std::set<std::string>& differ, bool one_stage, bool searched) {
     if (setting == "keeps") {
         return !differ.contains("schedule_name") && !differ.contains("stages") && !differ.contains("shots");
     }
@@ -71,6 +71,9 @@ bool stands_alone(const std::string& setting, const std::set<std::string>& diffe
     }
     if (setting == "model") {
         return !differ.contains("params");
+    }
+    if (setting == "train.lr") { // a search has one for each base model
+        return !(searched && differ.contains("params"));
     }
     // How many tokens go through the model at a time moves a result by rounding alone.
     return setting != "method" && setting != "train.micro_tokens";
@@ -177,7 +180,7 @@ std::vector<std::string> differing_settings(const RunLog& run, const std::string
         setting_of(run, arm, "stages").text == "1" || setting_of(run, model, "stages").text == "1";
     std::vector<std::string> out;
     for (const std::string& name : differ) {
-        if (stands_alone(name, differ, one_stage)) {
+        if (stands_alone(name, differ, one_stage, run.search.has_value())) {
             out.push_back(name);
         }
     }

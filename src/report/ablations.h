@@ -4,7 +4,7 @@
 // nothing else, that setting is an axis of the ablations and the arm a point on it, beside the arm it is
 // compared with. Some settings follow from others and do not count by themselves: what each stage keeps
 // follows from schedule and number of stages, alpha goes with the rank, the model with the number of its
-// parameters.
+// parameters, and so does a learning rate that was searched for each model.
 #pragma once
 
 #include <optional>

@@ -40,7 +40,7 @@ constexpr Asked kAsked[] = {
     {"SKIntern is better than Std-CoT out of domain", "skintern", "std-cot", out_of_domain},
     {"SKIntern is better than Std-CoT in domain, with the smaller base model", "small-skintern", "small-std-cot", in_domain},
     {"SKIntern is better than Std-CoT in domain, with the larger base model", "large-skintern", "large-std-cot", in_domain},
-    {"SKIntern has internalized facts that no response states", "skintern", "std-cot", uncovered_facts},
+    {"SKIntern has internalized facts that no response of the teacher states", "skintern", "std-cot", uncovered_facts},
     {"SKIntern with own responses has", "skintern-own", "std-cot", uncovered_facts},
     {"SKIntern is better in domain than Std-CoT with as many training tokens", "skintern", "std-cot-long",
      in_domain},
@@ -122,7 +122,7 @@ void add_from_best(const RunLog& run, const std::string& text, bool (*counts)(co
         return;
     }
     const FromBest found = bootstrap_difference_from_best(our_table, tables, draw_of(our_table));
-    claims.push_back({text, {found.estimate, difference_by_seed(our_table, tables[found.best])}, false,
+    claims.push_back({text, {found.estimate, found.by_seed}, false,
                       format("%s; the best of %zu is %s, chosen anew in every resample",
                              drawn(our_table).c_str(), tables.size(), title_of(names[found.best]).c_str())});
 }

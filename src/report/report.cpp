@@ -1,7 +1,7 @@
 // report.cpp — the report of a run: tables for the terminal, results.json and report.html.
 //
-// Every interval is the 95 % percentile interval of statistics.h. The page is put together in
-// report_page.cpp.
+// Every interval is one of statistics.h, 95 %: which one, comparisons.h, claims.h and results.h say. The page is put
+// together in report_page.cpp.
 #include "report/report.h"
 
 #include <algorithm>

@@ -20,10 +20,10 @@ constexpr size_t kExamples = 10;
 
 struct Example {
     const AnswerRow* ours = nullptr;
-    const AnswerRow* theirs = nullptr; // may be null in an unfinished run
+    const AnswerRow* theirs = nullptr; // either may be null in an unfinished run
 };
 
-std::vector<Example> answered_by_both(const RunLog& run) {
+std::vector<Example> answered_by_either(const RunLog& run) {
     std::map<std::string, Example> by_question;
     const auto collect = [&](const char* method, const AnswerRow* Example::*side) {
         const auto found = run.logs.find(method);
@@ -48,7 +48,7 @@ std::vector<Example> answered_by_both(const RunLog& run) {
 // Drawn with a fixed seed, in turn from the four outcomes (both right, one of them, neither), the tasks seen
 // least first: a fair look, not a selection of the best.
 std::vector<Example> choose_examples(const RunLog& run) {
-    std::vector<Example> pool = answered_by_both(run);
+    std::vector<Example> pool = answered_by_either(run);
     Rng rng(1, "examples");
     rng.shuffle(pool);
     std::map<std::string, int64_t> seen;

@@ -100,9 +100,9 @@ Figure coverage_figure(const RunLog& run, const Results& results) {
     chart.x.label = "questions answered right, in domain";
     return bar_figure(
         "Facts that responses state, and facts that stand in the knowledge only", chart,
-        format("Accuracy in domain on questions whose facts are all stated by some training response "
-               "(covered, full) and on questions that need a fact which stands in the knowledge only "
-               "(uncovered, pale), with %s.",
+        format("Accuracy in domain on questions whose facts are all stated by some response of the teacher in the training "
+               "rows as they were generated (covered, full) and on questions that need a fact which stands in the knowledge "
+               "only (uncovered, pale), with %s.",
                kBootstrapNote),
         "No answered question says whether its facts are covered.");
 }
@@ -162,7 +162,7 @@ Figure cost_figure(const RunLog& run, const Results& results) {
 }
 
 Figure put_back_figure(const RunLog& run, const Results& results) {
-    const std::vector<std::string> names = {"question alone", "knowledge put back", "unseen families"};
+    const std::vector<std::string> names = {"own prompt", "knowledge put back", "unseen families"};
     svg::BarChart chart = method_bars(run, results, names, [&](const MethodResult& m) {
         // The base model has the two as methods of their own.
         if (m.name == "base") {
@@ -171,7 +171,7 @@ Figure put_back_figure(const RunLog& run, const Results& results) {
             return std::vector<Estimate>{m.in_domain, with == results.methods.end() ? Estimate{} : with->in_domain,
                                          m.by_split.at("unseen")};
         }
-        return m.put_back.known() ? std::vector<Estimate>{m.alone, m.put_back, m.by_split.at("unseen")}
+        return m.put_back.known() ? std::vector<Estimate>{m.own_prompt, m.put_back, m.by_split.at("unseen")}
                                   : std::vector<Estimate>(3);
     });
     if (std::none_of(results.methods.begin(), results.methods.end(), [](const MethodResult& m) { return m.put_back.known(); })) {
@@ -179,7 +179,7 @@ Figure put_back_figure(const RunLog& run, const Results& results) {
     }
     chart.x.label = "questions answered right";
     return bar_figure("What fine-tuning cost", chart,
-                      format("Test questions from the question alone, the same with the knowledge put back into the prompt after "
+                      format("Test questions with the method's own prompt, the same with the knowledge put back into the prompt after "
                              "training, and questions of unseen families, with %s; a trained model that reads its prompt worse "
                              "than the base model has paid for what it learned.",
                              kBootstrapNote),

@@ -119,10 +119,10 @@ std::string header(const RunLog& run, const Results& results) {
     }
     if (!measured.empty()) {
         out += "<p>SKIntern minus Std-CoT, paired question by question: " + measured + ". " +
-               (run.seeds.size() == 1
-                    ? "The intervals are over questions; with one training seed nothing is known about "
-                      "how much training itself varies."
-                    : "The intervals are over questions; a difference has to hold over training seeds as well.") +
+               (comparison.in_domain.over_seeds().known() || comparison.out_of_domain.over_seeds().known()
+                    ? "The intervals are over questions; a difference has to hold over training seeds as well."
+                    : "The intervals are over questions; with one training seed nothing is known about "
+                      "how much training itself varies.") +
                "</p>\n";
     }
     if (comparison.in_domain.by_seed.size() > 1 && comparison.out_of_domain.by_seed.size() > 1) {

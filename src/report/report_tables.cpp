@@ -45,10 +45,10 @@ Table main_table(const Results& results) {
 }
 
 Table facts_table(const Results& results) {
-    Table table = {"Facts, in domain: stated by some training response (covered) or in the knowledge only",
-                   {"method", "covered", "rows", "uncovered", "rows"},
+    Table table = {"Facts, in domain: stated by some response of the teacher (covered), or in the knowledge only",
+                   {"method", "covered", "answers", "uncovered", "answers"},
                    {},
-                   ""};
+                   "Covered by the training rows as they were generated: arms with fewer or other rows may have learned from less."};
     const auto has_facts = [](const MethodResult& m) { return m.covered.known() || m.uncovered.known(); };
     if (!std::ranges::any_of(results.methods, has_facts)) {
         return table;
@@ -177,9 +177,9 @@ Table without_gold_table(const Results& results) {
 }
 
 Table put_back_table(const RunLog& run, const Results& results) {
-    Table table = {"Test questions asked from the question alone, and with the knowledge put back into the prompt, as "
+    Table table = {"Test questions asked with the method's own prompt, and with the knowledge put back into the prompt, as "
                    "base+knowledge is asked; and questions of unseen families, beside base's",
-                   {"method", "question\nalone", "knowledge\nput back", "put back,\nbase+knowledge",
+                   {"method", "own\nprompt", "knowledge\nput back", "put back,\nbase+knowledge",
                     "unseen\nfamilies", "unseen,\nbase"},
                    {},
                    ""};
@@ -195,7 +195,7 @@ Table put_back_table(const RunLog& run, const Results& results) {
     for (const MethodResult& m : results.methods) {
         if (m.train_updates.known()) {
             const MethodResult *base = find("base", m.name), *reading = find("base+knowledge", m.name);
-            table.rows.push_back({m.name, percent_with_interval(m.alone), percent_with_interval(m.put_back),
+            table.rows.push_back({m.name, percent_with_interval(m.own_prompt), percent_with_interval(m.put_back),
                                   reading == nullptr ? kUnknown : percent(reading->in_domain),
                                   percent_with_interval(m.by_split.at("unseen")),
                                   base == nullptr ? kUnknown : percent(base->by_split.at("unseen"))});

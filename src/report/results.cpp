@@ -77,7 +77,7 @@ void compute_put_back(MethodResult& result, const std::vector<MethodLog>& logs) 
         asked.insert(question.substr(question.find('/') + 1));
     }
     result.put_back = bootstrap_mean(put_back);
-    result.alone = bootstrap_mean(table_of(
+    result.own_prompt = bootstrap_mean(table_of(
         logs, [&](const AnswerRow& r) { return in_domain(r) && asked.contains(r.id); }, right_answer));
 }
 
@@ -106,13 +106,16 @@ void compute_costs(MethodResult& result, const std::vector<MethodLog>& logs) {
     result.flops = mean(flops_of);
 
     double updates = 0, tokens = 0;
-    int64_t trained = 0; // seeds with a log
+    int64_t trained = 0; // seeds with a log, to its end
     for (const MethodLog& log : logs) {
+        if (log.updates.empty() || log.eval.empty()) { // not trained, or not yet to the end
+            continue;
+        }
         for (const UpdateRow& update : log.updates) {
             tokens += static_cast<double>(update.tokens);
         }
         updates += static_cast<double>(log.updates.size());
-        trained += log.updates.empty() ? 0 : 1;
+        trained++;
     }
     if (trained > 0) {
         const double n = static_cast<double>(trained);
@@ -148,7 +151,7 @@ MethodResult compute_method(const RunLog& run, const std::string& name, const Go
 
 std::vector<CurvePoint> compute_curve(const std::vector<MethodLog>& logs) {
     struct Count {
-        int64_t step = 0, rows = 0, correct = 0;
+        int64_t step = 0, rows = 0, correct = 0, seeds = 0;
     };
     std::map<std::pair<int64_t, bool>, Count> counts; // stage, knowledge
     for (const MethodLog& log : logs) {
@@ -157,11 +160,15 @@ std::vector<CurvePoint> compute_curve(const std::vector<MethodLog>& logs) {
             count.step = row.step;
             count.rows += row.rows;
             count.correct += row.correct;
+            count.seeds++;
         }
     }
     std::vector<CurvePoint> curve;
     for (const auto& [key, count] : counts) {
-        curve.push_back({key.first, count.step, key.second, wilson_interval(count.correct, count.rows)});
+        // Every seed asks the same questions: the share is the mean over seeds, the interval that of one seed's questions.
+        const double seeds = static_cast<double>(count.seeds);
+        curve.push_back({key.first, count.step, key.second,
+                         wilson_interval(static_cast<double>(count.correct) / seeds, count.rows / count.seeds)});
     }
     return curve;
 }

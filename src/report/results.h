@@ -28,12 +28,13 @@ struct MethodResult {
     std::map<std::string, Estimate> by_split;
     std::map<std::string, std::pair<Estimate, Estimate>> by_group; // of tasks (kGroups) -> the same
     // In domain, so that length and wording are the same on both sides.
-    Estimate covered;   // every needed fact is stated by some training response
+    Estimate covered;   // every needed fact is stated by some response of the teacher, in the rows as they were generated
     Estimate uncovered; // at least one needed fact stands in the knowledge only
     // Over the questions whose knowledge does not hold the answer.
     Estimate in_domain_without_gold, out_of_domain_without_gold;
-    // What fine-tuning cost: the same test questions from the question alone and with the knowledge put back.
-    Estimate alone, put_back;
+    // What fine-tuning cost: the same test questions with the method's own prompt (the question alone, or with the knowledge
+    // or the examples that it keeps) and with the knowledge put back.
+    Estimate own_prompt, put_back;
     // Part-skills, over all splits.
     Estimate find;   // facts found of the facts needed
     Estimate apply;  // right answers among the rows that found every fact they needed
@@ -48,7 +49,7 @@ struct CurvePoint {
     int64_t stage = 0;
     int64_t step = 0;
     bool knowledge = false;
-    Estimate accuracy; // all seeds' rows together, Wilson's interval
+    Estimate accuracy; // mean over seeds, Wilson's interval for the questions of one
 };
 
 struct MeterPoint {

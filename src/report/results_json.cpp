@@ -57,7 +57,7 @@ Json method_json(const MethodResult& m) {
     }
     json["without_gold_in_knowledge"] = {{"id", rows_json(m.in_domain_without_gold)},
                                          {"ood", rows_json(m.out_of_domain_without_gold)}};
-    json["knowledge_put_back"] = {{"alone", rows_json(m.alone)}, {"put_back", rows_json(m.put_back)}};
+    json["knowledge_put_back"] = {{"own_prompt", rows_json(m.own_prompt)}, {"put_back", rows_json(m.put_back)}};
     json["skills"] = {
         {"find", mean_json(m.find)}, {"apply", mean_json(m.apply)}, {"format", mean_json(m.format)}};
     json["strict_accuracy"] = mean_json(m.strict);
@@ -114,7 +114,8 @@ Json tested_json(const Difference& test) {
     if (json.is_object()) {
         json.erase("by_seed");
         json.erase("ci95_over_seeds");
-        json["p_holm"] = is_tested(test) ? Json(test.p) : Json();
+        json.erase("distinguishable"); // asks the seeds too
+        json["p_holm"] = is_tested(test) ? plain(test.p) : Json();
     }
     return json;
 }

@@ -123,7 +123,7 @@ Dropped read_dropped(const std::string& path) {
             count_field(json, "shots_cut", path)};
 }
 
-// Takes the settings of the arm from cell.json when run.json does not have them.
+// Takes the settings of the arm from cell.json: run.json was written before the search for a rate.
 CellLog read_cell(RunLog& run, const std::string& arm, const std::string& path) {
     const LogJson json = parse_object(read_file(path), path);
     CellLog cell;
@@ -134,7 +134,7 @@ CellLog read_cell(RunLog& run, const std::string& arm, const std::string& path) 
     if (json.contains("seconds")) {
         cell.seconds = number_field(json, "seconds", path);
     }
-    if (json.contains("arm") && !run.arms.contains(arm)) {
+    if (json.contains("arm")) {
         run.arms[arm] = arm_settings(json["arm"], path + ": field \"arm\"");
     }
     return cell;
@@ -196,10 +196,12 @@ MethodLog read_method(RunLog& run, int64_t seed, const std::string& method) {
             log.beside[name_of_set] = read_eval(folder + "/" + file, name_of_set);
         }
     }
-    if (present("meter.jsonl", method_of(run, method).trained)) {
+    const bool with_meter = said(run, "meter_readings") != "0" && said(run, "data.validation") != "0";
+    if (present("meter.jsonl", method_of(run, method).trained && with_meter)) {
         log.meter = read_meter(folder + "/meter.jsonl");
     }
-    if (present("curve.jsonl", method_of(run, method).curriculum())) {
+    const bool with_curve = said(run, "curve_rows") != "0" && said(run, "data.test") != "0";
+    if (present("curve.jsonl", method_of(run, method).curriculum() && with_curve)) {
         log.curve = read_curve(folder + "/curve.jsonl");
     }
     if (present("dropped.json", false)) {
@@ -251,6 +253,15 @@ const Method& method_of(const RunLog& run, const std::string& arm) {
         }
     }
     return method_by_name(name.starts_with("base") ? "base" : "std-cot");
+}
+
+std::string said(const RunLog& run, const std::string& name) {
+    for (const auto& [key, value] : run.settings) {
+        if (key == name) {
+            return value;
+        }
+    }
+    return "";
 }
 
 RunLog read_run(const std::string& run_dir) {

@@ -124,7 +124,7 @@ struct RunLog {
     std::string command; // that made the run; empty: run.json does not say
     std::optional<int64_t> base_params;
     std::vector<std::string> sets;         // optional sets of questions, each in eval/<set>.jsonl
-    std::map<std::string, Settings> arms;  // of run.json, or of the first seed's cells
+    std::map<std::string, Settings> arms;  // of the cells, which know the rate that was found; of those not begun as in run.json
     std::optional<RateSearch> search;
     std::vector<int64_t> seeds;
     std::vector<std::string> methods; // arms, in the order of run.json
@@ -144,6 +144,9 @@ inline constexpr const char* kWithKnowledge = "with-knowledge";
 
 // The method of an arm; of a name that is none, base or std-cot.
 const Method& method_of(const RunLog& run, const std::string& arm);
+
+// What run.json says of one of `settings`; empty when it does not.
+std::string said(const RunLog& run, const std::string& name);
 
 RunLog read_run(const std::string& run_dir);
 

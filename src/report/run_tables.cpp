@@ -14,16 +14,6 @@ namespace {
 
 constexpr size_t kMaxMissing = 8; // missing files listed by name
 
-// What run.json says of a setting, or "".
-std::string said(const RunLog& run, const std::string& name) {
-    for (const auto& [key, value] : run.settings) {
-        if (key == name) {
-            return value;
-        }
-    }
-    return "";
-}
-
 // A list as it stands in run.json, ["a","b"], as words: "a,b"; numbers and names hold none of what is left
 // out.
 std::string plain_list(const std::string& json) {
@@ -157,7 +147,7 @@ Table cells_table(const RunLog& run) {
                    static_cast<long>(cells.finished), static_cast<long>(cells.failed),
                    static_cast<long>(cells.begun_again)));
     add_row(table, "code versions", counted_text(cells.versions));
-    add_row(table, "hours of all cells together", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
+    add_row(table, "hours of all cells together, without what was killed", cells.finished > 0 ? format("%.1f", cells.seconds / 3600) : "");
     return table;
 }
 

@@ -328,6 +328,9 @@ std::string draw(const BarChart& chart) {
             append(values, {bar.mean, bar.hi});
         }
     }
+    if (*std::max_element(values.begin(), values.end()) <= 0) { // nothing but zeros: the axis still begins at zero
+        values.push_back(1);
+    }
     const double group_height = kBarHeight * static_cast<double>(chart.bar_names.size()) + kGap;
     const double bottom = 8 + group_height * static_cast<double>(chart.groups.size());
     const double left = name_width + 16;

@@ -176,7 +176,7 @@ Figure curve_figure(const Results& results) {
     chart.y.percent = true;
     return {title, svg::draw(chart),
             "Accuracy of SKIntern on held-out questions after each stage, from the question alone and with "
-            "the knowledge put back into the prompt, with 95 % Wilson intervals of the counts of all seeds; "
+            "the knowledge put back into the prompt: the mean over seeds with 95 % Wilson intervals for the questions of one; "
             "internalization is the lower line rising to the upper one."};
 }
 

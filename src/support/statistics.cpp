@@ -334,7 +334,7 @@ FromBest bootstrap_difference_from_best(const ScoreTable& ours, const std::vecto
     const size_t best = static_cast<size_t>(std::max_element(means.begin() + 1, means.end()) - means.begin() - 1);
     const double figure = from_best(means);
     const Estimate draws = with_interval(figure, rows, resample_means(drawn_by(what, tables), kBootstrapSeed, from_best));
-    return {{figure, 2 * figure - draws.hi, 2 * figure - draws.lo, rows}, best};
+    return {{figure, 2 * figure - draws.hi, 2 * figure - draws.lo, rows}, best, difference_by_seed(tables[0], tables[best + 1])};
 }
 
 Estimate bootstrap_ratio(const ScoreTable& a, const ScoreTable& b, Draw what) {
@@ -425,14 +425,13 @@ Estimate t_interval(const std::vector<double>& values) {
 
 // ---- counts --------------------------------------------------------------------------------------------
 
-Estimate wilson_interval(int64_t correct, int64_t rows) {
-    CHECK(correct >= 0 && correct <= rows, "%ld of %ld rows cannot be correct", static_cast<long>(correct),
-          static_cast<long>(rows));
+Estimate wilson_interval(double correct, int64_t rows) {
+    const double n = static_cast<double>(rows);
+    CHECK(correct >= 0 && correct <= n, "%g of %ld rows cannot be correct", correct, static_cast<long>(rows));
     if (rows == 0) {
         return {};
     }
-    const double n = static_cast<double>(rows);
-    const double p = static_cast<double>(correct) / n;
+    const double p = correct / n;
     const double z2 = kNormalQuantile * kNormalQuantile;
     const double centre = (p + z2 / (2 * n)) / (1 + z2 / n);
     const double half = kNormalQuantile / (1 + z2 / n) * std::sqrt(p * (1 - p) / n + z2 / (4 * n * n));

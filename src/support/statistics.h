@@ -83,6 +83,7 @@ enum class Draw { questions, tasks };
 struct FromBest {
     Estimate estimate; // unknown when the tables have no cell in common
     size_t best = 0;   // which of the others has the largest mean on the data itself
+    std::vector<double> by_seed; // mean(ours) minus the mean of that one in each seed, over the same cells
 };
 FromBest bootstrap_difference_from_best(const ScoreTable& ours, const std::vector<ScoreTable>& others, Draw draw);
 
@@ -109,8 +110,9 @@ std::vector<double> difference_by_seed(const ScoreTable& a, const ScoreTable& b)
 // Zero lies outside the interval.
 bool is_distinguishable(const Estimate& difference);
 
-// Share with Wilson's score interval (1927), for counts without their questions; 0 <= correct <= rows.
-Estimate wilson_interval(int64_t correct, int64_t rows);
+// Share with Wilson's score interval (1927), for counts without their questions; 0 <= correct <= rows, where correct may
+// be a mean of several counts.
+Estimate wilson_interval(double correct, int64_t rows);
 
 // The mean of n values, one of each training seed, with Student's interval mean -+ t s / sqrt(n): t is the 97.5 %
 // quantile for n - 1 degrees of freedom, s the standard deviation (n - 1 below). One value has an interval without

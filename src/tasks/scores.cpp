@@ -27,7 +27,7 @@ GroupScore score_group(const std::string& name, const EvalRows& rows) {
         score.new_tokens += static_cast<double>(row->new_tokens);
         score.flops += static_cast<double>(row->flops);
     }
-    score.accuracy = wilson_interval(correct, static_cast<int64_t>(rows.size()));
+    score.accuracy = wilson_interval(static_cast<double>(correct), static_cast<int64_t>(rows.size()));
     for (double* sum :
          {&score.strict, &score.unreadable, &score.prompt_tokens, &score.new_tokens, &score.flops}) {
         *sum /= static_cast<double>(rows.size());
