@@ -263,7 +263,7 @@ public:
                                const real* target, // (M,V) logits too
                                int64_t M, int64_t V, real scale) = 0;
 
-    // out[m] = the smallest v with the largest logits[m,v].
+    // out[m] = the smallest v with the largest logits[m,v]; -1 for a row of NaN.
     virtual void argmax_rows(int32_t* out,       // (M) =
                              const real* logits, // (M,V)
                              int64_t M, int64_t V) = 0;

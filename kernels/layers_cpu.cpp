@@ -372,7 +372,7 @@ void CpuKernels::argmax_rows(int32_t* out,        // (M) =
         while (v < V && !(x[v] == largest)) {
             v++;
         }
-        out[m] = static_cast<int32_t>(v < V ? v : 0); // nothing equals NaN
+        out[m] = static_cast<int32_t>(v < V ? v : -1); // nothing equals NaN
     });
 }
 

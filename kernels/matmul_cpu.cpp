@@ -101,12 +101,13 @@ struct Call {
     int64_t count, M;
     int64_t first_panel[kMaxProducts + 1];
     int64_t owner[kMaxProducts]; // the first product of the same b
+    bool reads_packed;           // weights that are packed have these words
     bool depends = false;        // an a is the out of an earlier product
     int64_t block_words = 0; // of the largest block
     int64_t work = 0;        // multiply-adds
 
-    Call(Layout layout_, const Product* list_, int64_t count_, int64_t M_)
-        : layout(layout_), list(list_), count(count_), M(M_) {
+    Call(Layout layout_, const Product* list_, int64_t count_, int64_t M_, bool reads_packed_)
+        : layout(layout_), list(list_), count(count_), M(M_), reads_packed(reads_packed_) {
         first_panel[0] = 0;
         for (int64_t p = 0; p < count; p++) {
             first_panel[p + 1] = first_panel[p] + ceil_div(list[p].N, kPanelColumns);
@@ -135,7 +136,7 @@ struct Call {
         return p;
     }
     int64_t lda(const Term& term) const { return layout == Layout::tn ? M : term.K; }
-    bool is_packed(const Term& term) const { return layout == Layout::nt && term.b.packed != nullptr; }
+    bool is_packed(const Term& term) const { return reads_packed && layout == Layout::nt && term.b.packed != nullptr; }
     bool all_packed() const {
         for (int64_t p = 0; p < count; p++) {
             for (int64_t t = 0; t < list[p].term_count; t++) {
@@ -433,13 +434,14 @@ void CpuKernels::products(Layout layout, const Product* list, int64_t count, int
 
 template <Words W>
 void CpuKernels::packed(Layout layout, const Product* list, int64_t count, int64_t M) {
-    const Call<W> call(layout, list, count, M);
+    const bool reads_packed = W == (bf16_ ? kBf16Words : Words::floats);
+    const Call<W> call(layout, list, count, M, reads_packed);
     if (call.panels() == 0 || M == 0 || call.block_words == 0) {
         return;
     }
     if (!is_worth_one_pass(call, threads_)) {
         int64_t first = 1; // the first product that reads an earlier one
-        while (!Call<W>(layout, list, first + 1, M).depends) {
+        while (!Call<W>(layout, list, first + 1, M, reads_packed).depends) {
             first++;
         }
         packed<W>(layout, list, first, M);

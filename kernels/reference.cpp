@@ -539,7 +539,12 @@ public:
                      int64_t M, int64_t V) override {
         for (int64_t m = 0; m < M; m++) {
             const real* logits_m = logits + m * V;
-            out[m] = int32_t(std::max_element(logits_m, logits_m + V) - logits_m); // the first of equals
+            out[m] = -1;
+            for (int64_t v = 0; v < V; v++) {
+                if (out[m] < 0 ? !std::isnan(logits_m[v]) : logits_m[v] > logits_m[out[m]]) {
+                    out[m] = int32_t(v);
+                }
+            }
         }
     }
 

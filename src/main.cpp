@@ -127,6 +127,8 @@ void add_reproduce(CLI::App& app, const std::string& preset, const std::string& 
     sub->add_option("--max-new-tokens", run.max_new_tokens)->check(CLI::Range(1, 1 << 20))->capture_default_str();
     sub->callback([o] {
         o->run.seed = o->seed;
+        o->run.dtype = o->dtype;
+        o->run.activations = o->kernels.activations;
         if (!o->config.empty()) {
             o->run.arms = read_arms(o->config, o->run.arm);
             o->run.resume = o->run.resume || !o->run.arms.empty(); // an experiment runs what is missing

@@ -96,6 +96,10 @@ sed 's/"std-cot"/"ft"/' "$work/arms.toml" > "$work/other.toml"
 expect 1 "made with other settings" "a cell of other settings is not taken for one of these" \
     "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
 expect 1 "other settings" "nor is it overwritten" "$skintern" reproduce --config "$work/other.toml" --out "$work/arms"
+{ sed '/^\[arm.plain/i one-schedule = true' "$work/arms.toml" | sed '/^\[arm.base/i one-schedule = false' && echo '[arm.std-cot]'; } > "$work/flags.toml"
+"$skintern" reproduce --config "$work/flags.toml" --out "$work/flags" > "$work/out" 2> "$work/err"
+expect 0 '"one_schedule": false' "an arm may say false to what stands above it" cat "$work/flags/seed-1/plain/cell.json"
+expect 0 '"one_schedule": true' "and another say nothing" cat "$work/flags/seed-1/std-cot/cell.json"
 printf '{"examples":[{"input":"True and False is","target":"False"},{"input":"not True is","target":"False"}]}' > "$work/published.json"
 mkdir "$work/gsm8k" && printf '{"question":"What is 2+3?","answer":"It is 5.\\n#### 5"}\n' > "$work/gsm8k/test.jsonl"
 {
@@ -148,12 +152,18 @@ expect 1 "cannot be opened" "a set that is not there is named" "$skintern" repro
 expect 1 "cannot be opened" "of a run to resume, too" "$skintern" reproduce --sets "$work/nowhere.jsonl" --out "$work/no-set" --resume
 [ -e "$work/no-set" ] && not_ok "before anything is written" || ok "before anything is written"
 rm "$work/search/seed-1/skintern/eval/published.jsonl"
+sed -i 's/"begun": 1/"begun": 1, "failed": "the disk was full"/' "$work/search/seed-1/skintern/cell.json"
 expect 0 "skintern" "a finished cell is asked what it was not asked yet" "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
 if [ "$(rows skintern/eval/published)" = 1 ] && grep -q '"begun": 1' "$work/search/seed-1/skintern/cell.json"; then
     ok "and not trained again"
 else
     not_ok "and not trained again"
 fi
+grep -q failed "$work/search/seed-1/skintern/cell.json" && not_ok "nor failed any more" || ok "nor failed any more"
+cp "$work/published.json" "$work/published.whole" && sed -i 's/not True/not False/' "$work/published.json"
+expect 1 "with set published of other contents" "a set is not exchanged for another of its name" \
+    "$skintern" reproduce --config "$work/search.toml" --out "$work/search"
+mv "$work/published.whole" "$work/published.json"
 sed 's/"skintern"/"nobody"/' "$work/search.toml" > "$work/nobody.toml"
 expect 1 "other settings" "a cell is not made to match another one afterwards" \
     "$skintern" reproduce --config "$work/nobody.toml" --out "$work/search"
@@ -256,6 +266,12 @@ expect 1 "target_modules has w_proj" "a target that no layer has is named" \
 expect 0 "2 updates" "an adapter of chosen layers is trained" "$skintern" train --model data/base --tokens \
     "$work/rows.jsonl" --steps 2 --lora-r 4 --use-rslora --target-modules all-linear --exclude-modules o_proj \
     --layers-to-transform 0,2 --out "$work/adapter"
+expect 0 "2 updates" "and resumed with the settings it has" "$skintern" train --model data/base --tokens \
+    "$work/rows.jsonl" --steps 2 --lora-r 4 --use-rslora --target-modules all-linear --exclude-modules o_proj \
+    --layers-to-transform 0,2 --out "$work/adapter" --resume
+expect 1 "settings.json: the training was started with steps = 2, not 1" "but with no others" "$skintern" train --model data/base --tokens \
+    "$work/rows.jsonl" --steps 1 --lora-r 4 --use-rslora --target-modules all-linear --exclude-modules o_proj \
+    --layers-to-transform 0,2 --out "$work/adapter" --resume
 expect 0 "largest-logit-difference" "and merged into its base" \
     "$skintern" merge --model data/base --adapter "$work/adapter" --out "$work/merged" --dtype bf16
 expect 0 "" "which then answers by itself" \
@@ -353,6 +369,8 @@ fi
 for rounded in "--kv-cache bf16" "--dtype bf16"; do
     expect 1 "settings" "an evaluation is not resumed with other rounding: $rounded" \
         $ask --device reference --out "$work/ref.jsonl" --resume $rounded
+    $ask --limit 1 --out "$work/rounded.jsonl" $rounded > "$work/out" 2> "$work/err"
+    expect 1 '"bf16", not nothing' "nor without it, when it was started with it" $ask --limit 1 --out "$work/rounded.jsonl" --resume
 done
 # Killed twice, once it has three rows and once it has six.
 resume=""
@@ -432,6 +450,12 @@ else
     not_ok "a run that is killed and resumed ends with the same bits"
 fi
 
+expect 1 "another process is at work there" "a run is not moved away from under a process that is at it" \
+    flock "$work/unbroken/seed-1/skintern/lock" $small --methods skintern --out "$work/unbroken"
+expect 1 "was started with dtype" "nor gone on with in other rounding" $small --methods skintern --out "$work/unbroken" --resume --dtype bf16
+cp "$work/unbroken/data/test.jsonl" "$work/test.whole" && sed -i '1d' "$work/unbroken/data/test.jsonl"
+expect 1 "test.jsonl: holds other rows than this version generates" "nor with other questions" $small --methods skintern --out "$work/unbroken" --resume
+mv "$work/test.whole" "$work/unbroken/data/test.jsonl"
 expect 0 "skintern" "a run may move to another processor" $small --methods skintern --out "$work/unbroken" --resume --isa portable
 cp -r data/base "$work/moved" && mkdir "$work/other-place" && cp data/templates/default.json "$work/other-place"
 expect 0 "skintern" "its model and templates may lie elsewhere" $small --methods skintern --out "$work/unbroken" --resume --base "$work/moved" \

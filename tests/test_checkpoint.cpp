@@ -40,7 +40,7 @@ struct Adapter {
     std::string refusal(const std::string& onto) const {
         return error_of([&] {
             const auto kernels = make_kernels({});
-            const auto model = load_model(*kernels, onto, Train::nothing, open_adapter(adapter));
+            const auto model = load_model(*kernels, onto, Train::nothing, open_adapter(adapter, open_model_file(onto).config));
             load_adapter(adapter, *model);
         });
     }
@@ -81,17 +81,29 @@ TEST_CASE("an adapter of another rank than its config says is refused before roo
             a.tensors_path + ": holds no lora_A of rank 1048576, which adapter_config.json asks for");
 }
 
+TEST_CASE("an adapter whose tensors are smaller than its settings ask is refused before room is made for it", "[checkpoint]") {
+    const Adapter a;
+    a.set("r", 1 << 20);
+    a.change_tensors([](HostTensors& tensors) {
+        for (auto& [name, tensor] : tensors) { // of that rank, and of no width
+            tensor.shape = name.ends_with("lora_A.weight") ? std::vector<int64_t>{1 << 20, 0} : std::vector<int64_t>{0, 1 << 20};
+            tensor.data.clear();
+        }
+    });
+    REQUIRE_THAT(a.refusal(a.base), StartsWith(a.tensors_path + ": tensor ") && Contains("has shape [1048576,0], in an adapter of this model"));
+}
+
 TEST_CASE("a rank of its own is checked against that layer's tensors", "[checkpoint]") {
     const TempFolder folder;
     make_model(folder / "base", tiny_config(), 1);
     LoraConfig lora = small_lora();
     lora.rank_pattern = {{"layers.1.mlp.up_proj", 5}};
     make_adapter(folder / "adapter", folder / "base", lora);
-    REQUIRE(open_adapter(folder / "adapter").rank_pattern == lora.rank_pattern);
+    REQUIRE(open_adapter(folder / "adapter", tiny_config()).rank_pattern == lora.rank_pattern);
     nlohmann::json root = nlohmann::json::parse(read_file(folder / "adapter/adapter_config.json"));
     root["rank_pattern"]["layers.1.mlp.up_proj"] = 2;
     put_file(folder / "adapter/adapter_config.json", root.dump());
-    REQUIRE_THAT(error_of([&] { open_adapter(folder / "adapter"); }), Contains(kA) && Contains("says r 2"));
+    REQUIRE_THAT(error_of([&] { open_adapter(folder / "adapter", tiny_config()); }), Contains(kA) && Contains("says r 2"));
 }
 
 TEST_CASE("an adapter with a tensor too few, too many, of another shape or not finite is refused",
@@ -118,11 +130,15 @@ TEST_CASE("an adapter for modules that are not there, or with alpha 0, is refuse
     REQUIRE(a.refusal(a.base) ==
             a.config_path + ": target_modules has c_attn, which is no linear layer of the decoder");
     a.set("target_modules", {"q_proj", "model.layers.7.mlp.up_proj"});
-    REQUIRE_THAT(a.refusal(a.base),
-                 Contains("target_modules has model.layers.7.mlp.up_proj, which is no layer"));
+    REQUIRE(a.refusal(a.base) == a.config_path + ": target_modules has model.layers.7.mlp.up_proj, which is no layer of this model");
     a.set("target_modules", {"q_proj"});
+    a.set("layers_to_transform", {7});
+    REQUIRE_THAT(a.refusal(a.base), StartsWith(a.config_path + ": layers_to_transform has 7, the model has "));
+    a.set("layers_to_transform", nullptr);
+    a.set("lora_alpha", 1e300);
+    REQUIRE_THAT(a.refusal(a.base), Contains("lora_alpha is 1e+300, must be a positive number that F32 has"));
     a.set("lora_alpha", 0);
-    REQUIRE(a.refusal(a.base) == a.config_path + ": lora_alpha is 0, must be a positive number");
+    REQUIRE(a.refusal(a.base) == a.config_path + ": lora_alpha is 0, must be a positive number that F32 has");
 }
 
 TEST_CASE("an adapter is refused on another base, and loads without a mark", "[checkpoint]") {

@@ -380,6 +380,9 @@ TEST_CASE("sizes that cannot be are refused with field and value", "[config]") {
     REQUIRE_THAT(read.with("head_dim", 15), Contains("head_dim is 15, must be even"));
     REQUIRE_THAT(read.with("head_dim", 1 << 20), Contains("num_attention_heads * head_dim is 4194304"));
     REQUIRE_THAT(read.with("rms_norm_eps", 0), Contains("rms_norm_eps is 0, must be a positive number"));
+    for (const double value : {1e39, 1e-60}) { // what F32 has not would be infinite or 0 there
+        REQUIRE_THAT(read.with("rms_norm_eps", value), Contains("must be a positive number that F32 has"));
+    }
     REQUIRE_THAT(read.with("num_attention_heads", 0), Contains("num_attention_heads 0"));
     ModelConfig config;
     REQUIRE(error_of([&] { validate(config, "here"); }) == "");

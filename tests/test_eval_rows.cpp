@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/files.h"
+#include "support/settings_file.h"
 #include "tasks/eval_rows.h"
 #include "tasks/scores.h"
 #include "test_support.h"
@@ -130,6 +131,21 @@ TEST_CASE("an evaluation is not continued with other settings, questions or dama
     REQUIRE_THAT(resume(kSettings, {question("1")}), Contains("cannot be resumed without"));
     std::filesystem::remove(path);
     REQUIRE(resume(kSettings, {question("1")}).empty()); // nothing there: a start
+}
+
+TEST_CASE("settings are the same when no field differs, on either side", "[eval]") {
+    const TempFolder folder;
+    const std::string path = folder / "settings.json", longer(100, 'x');
+    put_file(path, R"({"lr": 0.5, "steps": 3, "name": ")" + longer + "\"}");
+    const auto refusal = [&](const nlohmann::ordered_json& now) { return error_of([&] { check_settings(path, now, "the training"); }); };
+    REQUIRE(refusal({{"name", longer}, {"steps", 3}, {"lr", 0.5}}) == "");
+    REQUIRE(refusal({{"name", longer}, {"steps", 4}, {"lr", 0.5}}) ==
+            path + ": the training was started with steps = 3, not 4; resume it with the settings it has, or choose another --out");
+    REQUIRE(refusal({{"name", longer}, {"lr", 0.5}}).find("steps = 3, not nothing") != std::string::npos);
+    REQUIRE(refusal({{"name", longer}, {"steps", 3}, {"lr", 0.5}, {"dtype", "bf16"}}).find("dtype = nothing, not \"bf16\"") != std::string::npos);
+    REQUIRE(refusal({{"name", longer + "y"}, {"steps", 3}, {"lr", 0.5}}) != ""); // what is shown is cut, what is compared is not
+    put_file(path, "[]");
+    REQUIRE(refusal({}).starts_with(path + ": "));
 }
 
 TEST_CASE("a fingerprint changes with a file's beginning, size or name, and with nothing else", "[eval]") {

@@ -124,6 +124,22 @@ TEST_CASE("the rows of q and k in a llama file go back to their places, biases t
     }
 }
 
+TEST_CASE("a vector in a quantised type is refused", "[gguf_model]") {
+    ModelConfig config = small_config();
+    config.qkv_bias = true;
+    config.heads = 32 / config.head_size; // a bias of q of one block
+    config.kv_heads = 1;
+    GgufMaker maker = gguf_keys(config);
+    for (const ModelTensor& tensor : model_tensors(config)) {
+        if (tensor.gguf_name == "blk.0.attn_q.bias") {
+            maker.tensor(tensor.gguf_name, {32}, 8, std::string(34, 1));
+        } else {
+            maker.floats(tensor.gguf_name, sizes_of(tensor), numbers_of(0, tensor));
+        }
+    }
+    REQUIRE(error_in(maker) == "x.gguf: tensor blk.0.attn_q.bias is a vector in Q8_0, only matrices may be quantised");
+}
+
 TEST_CASE("files of qwen2 and qwen3 are used as they lie", "[gguf_model]") {
     for (const char* name : {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
         const ModelConfig config = small_config(name);

@@ -619,8 +619,12 @@ TEST_CASE("argmax_rows takes the smallest of equal largest", "[kernels]") {
             ties[i] = real(rng.below(3)); // nearly always a tie
             negative[i] = real(-1.0 - rng.uniform());
         }
-        const Vector equal(M * V, -INFINITY);
+        const Vector equal(M * V, -INFINITY), none(M * V, NAN);
         for_each_backend([&](Kernels& kernels) {
+            Reals none_(kernels, none);
+            Ints at(kernels, std::vector<int32_t>(M, 1));
+            kernels.argmax_rows(at.data(), none_.data(), M, V);
+            REQUIRE(at.read() == std::vector<int32_t>(M, -1)); // nothing is the largest
             for (const Vector& logits : {ties, negative, equal}) {
                 Reals logits_(kernels, logits);
                 Ints out(kernels, std::vector<int32_t>(M, -1));

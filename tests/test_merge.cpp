@@ -118,7 +118,11 @@ TEST_CASE("a merge takes the tokenizer along, and replaces nothing but an earlie
     REQUIRE_THAT(refusal(pair.base, pair.adapter), Contains("holds something else"));
     REQUIRE_THAT(refusal(pair.base, pair.base + "/config.json"), Contains("holds something else"));
     REQUIRE(refusal(pair.base, pair.base) ==
-            pair.base + ": is the model that is merged into, expected another folder");
+            pair.base + ": is the folder of the model that is merged into, expected another");
+    // Nor an earlier merge, when it is the model now and named by its file.
+    REQUIRE(refusal(pair.out + "/model.safetensors", pair.out) ==
+            pair.out + ": is the folder of the model that is merged into, expected another");
+    REQUIRE(file_exists(pair.out + "/model.safetensors"));
     REQUIRE(file_exists(pair.base + "/model.safetensors"));
 }
 
@@ -190,9 +194,9 @@ TEST_CASE("an adapter belongs to the GGUF files of its base, and is merged into 
         INFO(name);
         const TempFolder folder;
         const std::string adapter = folder / "adapter", quantised = oracle + "/gguf/model-q8_0.gguf";
-        make_adapter(adapter, oracle + "/model", open_adapter(oracle + "/adapter_init"));
+        make_adapter(adapter, oracle + "/model", open_adapter(oracle + "/adapter_init", open_model_file(oracle + "/model").config));
         const auto kernels = make_kernels({});
-        load_adapter(adapter, *load_model(*kernels, quantised, Train::nothing, open_adapter(adapter)));
+        load_adapter(adapter, *load_model(*kernels, quantised, Train::nothing, open_adapter(adapter, open_model_file(quantised).config)));
         REQUIRE_THAT(error_of([&] { merge(*kernels, quantised, adapter, folder / "merged", "F32"); }),
                      StartsWith(quantised + ": tensor ") &&
                          Contains(" is Q8_0, and the steps of quantised weights"));

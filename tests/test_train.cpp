@@ -132,6 +132,33 @@ TEST_CASE("a training state of stage 0 is refused", "[train]") {
     REQUIRE_THROWS_WITH(run(folder, true, -1), Catch::Contains("says stage 0"));
 }
 
+TEST_CASE("a training state that holds what no training leaves is refused", "[train]") {
+    const TempFolder folder_at;
+    const std::string folder = folder_at.path(), path = folder + "/state.safetensors";
+    run(folder, false, -1);
+    const HostTensors whole = read_safetensors(path);
+    const auto refusal = [&](auto change) {
+        HostTensors state = whole;
+        change(state);
+        write_safetensors(path, state);
+        return error_of([&] { run(folder, true, -1); });
+    };
+    REQUIRE_THAT(refusal([](HostTensors& t) { t.at("position").data[4] = 0.5f; }), Catch::Contains("holds 0.5, which is no count"));
+    REQUIRE_THAT(refusal([](HostTensors& t) { t.lower_bound("adamw_v/")->second.data[0] = -1; }),
+                 Catch::Contains("state.safetensors: tensor adamw_v/") && Catch::Contains("holds a number below 0"));
+    // Counts are three digits of 2^20, the last is the small one: stage, update, step. The run has three stages of four updates.
+    const auto place = [&](float stage, float update, float step) {
+        return refusal([&](HostTensors& t) {
+            std::vector<float>& digits = t.at("position").data;
+            digits[2] = stage, digits[5] = update, digits[8] = step;
+        });
+    };
+    REQUIRE(place(2, 3, 7) == "");
+    REQUIRE_THAT(place(5, 0, 12), Catch::Contains("stands at stage 5, update 0 of it, 12 of all, where this training has no such place"));
+    REQUIRE_THAT(place(3, 5, 13), Catch::Contains("has no such place"));
+    REQUIRE_THAT(place(2, 3, 8), Catch::Contains("has no such place"));
+}
+
 TEST_CASE("the size of micro-batches does not change the result beyond rounding", "[train]") {
     std::vector<double> losses;
     std::vector<std::vector<real>> grads;

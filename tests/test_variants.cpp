@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "experiment/cell.h"
 #include "experiment/variants.h"
 #include "method/compress.h"
 
@@ -130,4 +131,17 @@ TEST_CASE("knowledge of the ablations", "[variants]") {
         REQUIRE(placebo[i].response == before[i].response);
     }
     REQUIRE_THROWS_WITH(with("some"), Catch::Contains("--knowledge is \"some\""));
+}
+
+TEST_CASE("kept knowledge is that of training, and what was not trained keeps what it is asked with", "[variants]") {
+    ArmConfig arm;
+    arm.keep_knowledge = true;
+    const auto asked_with = [&](const char* method) {
+        arm.method = method;
+        return evaluated_method(arm, "test").in_evaluation;
+    };
+    REQUIRE(asked_with("skintern") == Knowledge::summary);
+    REQUIRE(asked_with("std-cot") == Knowledge::none);
+    REQUIRE(asked_with("base+knowledge") == Knowledge::summary);
+    REQUIRE(asked_with("kard") == Knowledge::passages);
 }

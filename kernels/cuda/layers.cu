@@ -504,7 +504,7 @@ __global__ void argmax_rows_kernel(int32_t* out, const float* logits, int64_t V)
         for (unsigned w = 1; w < blockDim.x / kWarpLanes; w++) {
             best = better(best, partial[w]);
         }
-        out[m] = best.index == INT32_MAX ? 0 : best.index; // a row of NaN has no largest: its first
+        out[m] = best.index == INT32_MAX ? -1 : best.index; // a row of NaN has no largest
     }
 }
 

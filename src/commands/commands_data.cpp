@@ -96,17 +96,13 @@ bool is_arm(const CLI::ConfigItem& item) { return item.parents.size() == 2 && it
 
 bool is_section_mark(const CLI::ConfigItem& item) { return item.name == "++" || item.name == "--"; }
 
-// "--name=value"; nothing for a flag that is false.
+// "--name=value"; a flag may be false, where what stands above it says true.
 void add_argument(const CLI::ConfigItem& item, std::vector<std::string>& arguments) {
-    if (item.inputs.size() == 1 && item.inputs[0] == "true") {
-        arguments.push_back("--" + item.name);
-    } else if (!(item.inputs.size() == 1 && item.inputs[0] == "false")) {
-        std::string joined;
-        for (const std::string& input : item.inputs) {
-            joined += (joined.empty() ? "" : ",") + input;
-        }
-        arguments.push_back("--" + item.name + "=" + joined);
+    std::string joined;
+    for (const std::string& input : item.inputs) {
+        joined += (joined.empty() ? "" : ",") + input;
     }
+    arguments.push_back("--" + item.name + "=" + joined);
 }
 
 } // namespace

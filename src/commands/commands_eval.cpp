@@ -9,6 +9,7 @@
 #include "support/check.h"
 #include "support/files.h"
 #include "support/progress.h"
+#include "support/settings_file.h"
 #include "tasks/benchmarks.h"
 #include "tasks/retrieve.h"
 #include "tasks/scores.h"

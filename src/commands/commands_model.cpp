@@ -1,10 +1,12 @@
 // commands_model.cpp — train (by one process or several), generate, logits, trace, flops: one model, one job.
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "commands/commands.h"
+#include "formats/model_file.h"
 #include "formats/npy.h"
 #include "formats/safetensors.h"
 #include "method/batch.h"
@@ -18,6 +20,7 @@
 #include "support/check.h"
 #include "support/files.h"
 #include "support/progress.h"
+#include "support/settings_file.h"
 #include "support/utf8.h"
 #include "tasks/benchmarks.h"
 #include "tasks/words.h"
@@ -43,7 +46,7 @@ std::unique_ptr<Transformer> open_model(Kernels& kernels, const ModelOptions& o,
     LoraConfig lora;
     lora.r = 0;
     if (!o.adapter.empty()) {
-        lora = open_adapter(o.adapter);
+        lora = open_adapter(o.adapter, open_model_file(o.model).config);
     }
     auto model = load_model(kernels, o.model, train, lora);
     if (!o.adapter.empty()) {
@@ -190,6 +193,40 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
     return stages;
 }
 
+// What decides the numbers of a training.
+nlohmann::ordered_json train_settings(const TrainOptions& o, const LoraConfig& lora) {
+    const AdamwConfig& adamw = o.train.adamw;
+    return {{"model", o.model}, {"model_files", fingerprint(o.model)},
+            {"data", o.data}, {"data_file", fingerprint(o.data)},
+            {"tokens", o.tokens}, {"tokens_file", fingerprint(o.tokens)},
+            {"templates", o.templates}, {"templates_file", fingerprint(o.templates)},
+            {"adapter_init", o.adapter_init}, {"adapter_init_files", fingerprint(o.adapter_init)},
+            {"method", o.method}, {"seed", o.seed}, {"no_shuffle", o.no_shuffle}, {"chat", o.chat},
+            {"epochs", o.epochs}, {"steps", o.steps}, {"cutoff_len", o.cutoff_len},
+            {"stages", o.curriculum.stages}, {"schedule", o.curriculum.schedule},
+            {"shots", o.curriculum.shots}, {"shots_from", o.curriculum.shots_from},
+            {"lora_r", lora.r}, {"lora_alpha", lora.alpha}, {"use_rslora", lora.use_rslora},
+            {"target_modules", lora.target_modules}, {"exclude_modules", lora.exclude_modules},
+            {"layers_to_transform", lora.layers_to_transform},
+            {"lr", adamw.lr}, {"weight_decay", adamw.weight_decay}, {"max_grad_norm", adamw.max_grad_norm},
+            {"warmup_ratio", adamw.warmup_ratio}, {"lr_scheduler", adamw.lr_scheduler},
+            {"batch_size", o.train.batch_size}, {"one_schedule", o.train.one_schedule}, {"dtype", o.dtype}};
+}
+
+// A training that goes on does so with the settings it has; one that begins forgets what an earlier one left.
+void take_up(const TrainOptions& o, const LoraConfig& lora) {
+    const std::string path = o.out + "/settings.json", state = o.out + "/state.safetensors";
+    const nlohmann::ordered_json settings = train_settings(o, lora);
+    make_folder(o.out);
+    if (o.resume && file_exists(state)) {
+        CHECK(file_exists(path), "%s: cannot be resumed without settings.json, which says how it was made", o.out.c_str());
+        check_settings(path, settings, "the training");
+        return;
+    }
+    std::filesystem::remove(state); // first: no moment shows an old state beside new settings
+    write_file(path, settings.dump(2) + "\n");
+}
+
 void run_train(TrainOptions o, Comm& processes) {
     CHECK(o.data.empty() != o.tokens.empty(), "train needs either --data or --tokens");
     const auto on_device = open_device_comm(processes, o.kernels.device);
@@ -205,7 +242,10 @@ void run_train(TrainOptions o, Comm& processes) {
         lora.target_modules = linear_modules();
     }
     if (!o.adapter_init.empty()) {
-        lora = open_adapter(o.adapter_init);
+        lora = open_adapter(o.adapter_init, open_model_file(o.model).config);
+    }
+    if (comm.leads()) {
+        take_up(o, lora);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
     Rng rng(o.seed, "adapter");
@@ -284,7 +324,7 @@ void add_train(CLI::App& app, Comm& comm) {
     add_model_options(sub, o.get());
     sub->add_option("--data", o->data, "records, JSONL or a JSON list");
     sub->add_option("--tokens", o->tokens, "rows {\"ids\":[...],\"labels\":[...]}");
-    sub->add_option("--method", o->method, "std-cot, kard or skintern")->capture_default_str();
+    sub->add_option("--method", o->method, "std-cot, kard, skintern or another that is trained on the teacher's responses alone")->capture_default_str();
     sub->add_option("--out", o->out, "folder")->required();
     sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
     sub->add_option("--templates", o->templates)->capture_default_str();

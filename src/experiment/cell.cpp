@@ -378,7 +378,9 @@ Method evaluated_method(const ArmConfig& arm, const std::string& asked) {
         return method_by_name("base+knowledge");
     }
     Method method = method_by_name(arm.method);
-    method.in_evaluation = arm.keep_knowledge ? method.in_training : method.in_evaluation;
+    if (arm.keep_knowledge && method.in_training != Knowledge::none) {
+        method.in_evaluation = method.in_training;
+    }
     return method;
 }
 

@@ -29,6 +29,7 @@ public:
         const Json before = read(cell);
         if (!before.is_null() && before.contains("seconds")) { // finished, and asked for more than it was then
             json_ = before;
+            json_.erase("failed"); // if it did when it was last asked for more
             return;
         }
         const int64_t begun = before.is_null() ? 1 : 1 + before.value("begun", int64_t{0});
@@ -97,6 +98,10 @@ bool run_if_free(const Shared& shared, const Cell& cell, Outcome& outcome) {
         return false;
     }
     if (done()) { // by another process, a moment ago
+        return false;
+    }
+    if (has_diverged(cell)) { // there too, or in an earlier run
+        outcome.failed[cell.folder] = format("%s: its training diverged, as it would again", cell.folder.c_str());
         return false;
     }
     CellFile file(cell, shared.kernels->name());

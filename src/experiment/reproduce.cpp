@@ -20,7 +20,7 @@
 #include "support/check.h"
 #include "support/files.h"
 #include "support/progress.h"
-#include "tasks/eval_rows.h"
+#include "support/settings_file.h"
 #include "tasks/retrieve.h"
 
 namespace skintern {
@@ -31,7 +31,23 @@ using Json = nlohmann::ordered_json;
 
 // ---- the run's folder ----------------------------------------------------------------------------------------------
 
-// Everything that decides the numbers of a run.
+// The contents of what a run reads: base models, templates, passages, sets.
+Json fingerprints(const ReproduceConfig& c, const std::vector<std::string>& sets) {
+    Json prints = {{"base", c.from_scratch ? "" : fingerprint(c.base_folder)}, {"templates", fingerprint(c.templates)},
+                   {"corpus", fingerprint(c.corpus)}};
+    for (const ArmConfig& arm : arms_of(c)) {
+        if (arm.params > 0) {
+            prints["model of " + arm.name] = fingerprint(arm.model);
+        }
+    }
+    const std::vector<std::string> files = data_files(c.sets); // in the order of their names
+    for (size_t i = 0; i < sets.size(); i++) {
+        prints["set " + sets[i]] = fingerprint(files[i]);
+    }
+    return prints;
+}
+
+// Everything that decides the numbers of a run; of arms whose rate is searched the rate that the search begins with.
 Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t train_rows, const std::vector<std::string>& sets) {
     const int64_t updates = total_updates(c.arm, train_rows);
     Json stages = Json::array();
@@ -62,8 +78,9 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"base_updates", c.base.updates},
             {"templates", c.templates},
             {"corpus", c.corpus},
-            {"fingerprints", {{"base", c.from_scratch ? "" : fingerprint(c.base_folder)}, {"templates", fingerprint(c.templates)},
-                              {"corpus", fingerprint(c.corpus)}}},
+            {"fingerprints", fingerprints(c, sets)},
+            {"dtype", c.dtype},
+            {"activations", c.activations},
             {"data", {{"seed", c.data.seed}, {"tasks", c.data.tasks}, {"train", c.data.train},
                       {"validation", c.data.validation}, {"test", c.data.test}, {"fresh", c.data.fresh}}},
             {"schedule", stages},
@@ -77,8 +94,13 @@ Json settings_json(const ReproduceConfig& c, const Kernels& kernels, int64_t tra
             {"search_lr", c.search_lr}};
 }
 
-// An earlier run in the same folder is moved aside, never overwritten.
+// An earlier run in the same folder is moved aside, never overwritten, unless a process is at one of its cells.
 void move_aside(const std::string& folder) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+        CHECK(entry.path().filename() != kLockFile || FileLock(entry.path(), false).held(),
+              "%s: another process is at work there; wait for it, help it with --resume, or choose another --out",
+              entry.path().parent_path().c_str());
+    }
     for (int64_t n = 1;; n++) {
         const std::string aside = folder + "." + std::to_string(n);
         if (!std::filesystem::exists(aside)) {
@@ -96,21 +118,19 @@ void move_aside(const std::string& folder) {
 // else is asked of them may grow; everything else must be as it was, and files may lie elsewhere. A setting that an earlier
 // version did not write had no other value.
 void check_same_settings(const std::string& path, const Json& now) {
-    const std::set<std::string> later = {"set_limit", "base_params", "fingerprints"};
-    const std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device", "fingerprints"};
+    const std::set<std::string> later = {"set_limit", "base_params", "fingerprints", "dtype", "activations"};
+    std::set<std::string> free = {"methods", "method_of", "arms", "seeds", "sets", "search_lr", "command", "device", "fingerprints"};
     const Json before = Json::parse(read_file(path), nullptr, false);
     CHECK(before.is_object(), "%s: damaged, so this run cannot be resumed", path.c_str());
-    const auto print_of = [](const Json& settings, const std::string& key) {
-        const Json prints = settings.value("fingerprints", Json::object());
-        return prints.is_object() ? prints.value(key, Json()) : Json();
-    };
-    for (const auto& [key, value] : now.items()) {
-        const Json print = print_of(before, key);
-        if (print.is_string() && print != "") { // a file or folder: what is in it counts, not where it lies
-            CHECK(print == print_of(now, key), "%s: the run was started with %s of other contents than %s", path.c_str(), key.c_str(),
-                  value.dump().c_str());
-            continue;
+    const Json prints = before.value("fingerprints", Json::object());
+    CHECK(prints.is_object(), "%s: field \"fingerprints\" must be an object, found %s", path.c_str(), prints.type_name());
+    for (const auto& [key, print] : now["fingerprints"].items()) {
+        if (prints.contains(key) && prints[key] != "") { // what is in a file or folder counts, not where it lies
+            CHECK(prints[key] == print, "%s: the run was started with %s of other contents", path.c_str(), key.c_str());
+            free.insert(key);
         }
+    }
+    for (const auto& [key, value] : now.items()) {
         if (!free.contains(key) && (before.contains(key) || !later.contains(key))) {
             CHECK(before.contains(key) && before[key] == value,
                   "%s: the run was started with %s = %s, not %s; resume it with the settings it has, or choose another "
@@ -170,6 +190,9 @@ void write_splits(const ReproduceConfig& config, const Splits& splits) {
         if (!file_exists(path)) {
             write_records(path, records);
         }
+        CHECK(read_file(path) == records_to_jsonl(records),
+              "%s: holds other rows than this version generates, so what was answered cannot be gone on with; choose another --out",
+              path.c_str());
     }
 }
 

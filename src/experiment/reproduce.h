@@ -37,6 +37,7 @@ struct ReproduceConfig {
     bool from_scratch = false;        // pre-train the base model instead of using `base_folder`
     std::string base_folder;          // the base model: a Hugging Face folder, or a .gguf file
     std::string command;              // that asked for the run, for its record
+    std::string dtype = "f32", activations = "f32"; // what the kernels round to (KernelOptions), likewise
     std::string notice;               // said before anything is done
     std::string templates;            // a templates file
     std::vector<std::string> sets;    // files or folders of published questions, asked after training

@@ -10,7 +10,7 @@
 // training only, and the training's own settings decide about them.
 #include "formats/config.h"
 
-#include <cmath>
+#include <limits>
 
 #include "support/check.h"
 #include "support/files.h"
@@ -232,10 +232,10 @@ void check_size(const std::string& where, const char* field, int64_t value, int6
           static_cast<long long>(value), static_cast<long long>(largest));
 }
 
-// NaN is refused too.
+// The model computes in F32. NaN is refused too.
 void check_positive(const std::string& where, const char* field, double value) {
-    CHECK(value > 0 && std::isfinite(value), "%s: %s is %g, must be a positive number", where.c_str(), field,
-          value);
+    CHECK(value >= std::numeric_limits<float>::min() && value <= std::numeric_limits<float>::max(),
+          "%s: %s is %g, must be a positive number that F32 has", where.c_str(), field, value);
 }
 
 void check_rope(const ModelConfig& config, const std::string& where) {

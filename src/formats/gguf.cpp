@@ -120,8 +120,8 @@ StoredTensor read_tensor_info(GgufReader& in, uint64_t index, const std::string&
     CHECK(dims <= kMaxDims, "%s: has %u dimensions, at most %u are possible", where.c_str(), dims, kMaxDims);
     for (uint32_t i = 0; i < dims; ++i) {
         const auto size = in.number<uint64_t>("the shape of " + label);
-        CHECK(size >= 1 && size <= INT64_MAX, "%s: dimension %u of its shape is %lld", where.c_str(), i,
-              static_cast<long long>(size));
+        CHECK(size >= 1 && size <= INT64_MAX, "%s: dimension %u of its shape is %llu", where.c_str(), i,
+              static_cast<unsigned long long>(size));
         tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
     }
     tensor.type = weight_type(in.number<uint32_t>("the type of " + label), where);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "support/check.h"
@@ -89,8 +90,8 @@ void check_rank(const std::string& where, const std::string& field, int64_t r) {
 }
 
 void check_alpha(const std::string& where, const std::string& field, double alpha) {
-    CHECK(alpha > 0 && std::isfinite(alpha), "%s: %s is %g, must be a positive number", where.c_str(),
-          field.c_str(), alpha);
+    CHECK(alpha >= std::numeric_limits<float>::min() && alpha <= std::numeric_limits<float>::max(),
+          "%s: %s is %g, must be a positive number that F32 has", where.c_str(), field.c_str(), alpha);
 }
 
 // A letter of a regular expression in a name would mean something else to PEFT.

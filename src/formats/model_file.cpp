@@ -104,6 +104,9 @@ std::vector<StoredTensor> match_tensors(std::vector<StoredTensor> found,
         CHECK(tensor.shape == want.shape, "%s: tensor %s has shape %s, the configuration asks for %s",
               where.c_str(), file_name.c_str(), shape_text(tensor.shape).c_str(),
               shape_text(want.shape).c_str());
+        CHECK(tensor.shape.size() > 1 || weight_format(tensor.type).elements == 1,
+              "%s: tensor %s is a vector in %s, only matrices may be quantised", where.c_str(), file_name.c_str(),
+              weight_format(tensor.type).name);
         tensor.name = want.name;
         out.push_back(std::move(tensor));
         by_name.erase(it);

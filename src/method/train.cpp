@@ -102,6 +102,19 @@ void share_state(Comm& comm, Transformer& model, Adamw& adamw, TrainPosition* at
     broadcast(comm, adamw.v());
 }
 
+// A state of another plan, of more stages or updates, would end the training at once.
+void check_position(const TrainPosition& at, const std::vector<int64_t>& stage_updates, const std::string& path) {
+    const int64_t stages = std::ssize(stage_updates);
+    int64_t step = at.update;
+    for (int64_t t = 1; t < std::min(at.stage, stages + 1); t++) {
+        step += stage_updates[static_cast<size_t>(t) - 1];
+    }
+    const bool fits = at.stage <= stages ? at.update <= stage_updates[static_cast<size_t>(at.stage) - 1]
+                                         : at.stage == stages + 1 && at.update == 0;
+    CHECK(fits && at.step == step, "%s: stands at stage %lld, update %lld of it, %lld of all, where this training has no such place",
+          path.c_str(), static_cast<long long>(at.stage), static_cast<long long>(at.update), static_cast<long long>(at.step));
+}
+
 // ---- one update --------------------------------------------------------------------------------------------------
 
 // The samples of a task in one update: how many tokens all of them label, and those that this process computes.
@@ -189,6 +202,7 @@ TrainSummary train(Transformer& model, const TrainRun& run, bool resume, Comm& c
         make_folder(run.folder);
         if (resume && file_exists(state_path)) {
             at = load_state(state_path, model, adamw);
+            check_position(at, run.stage_updates, state_path);
             say(run.label + ": continues after update " + std::to_string(at.step));
         }
         // Without a saved state nothing is kept: what stands before the first update is written again too.

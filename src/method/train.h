@@ -16,14 +16,8 @@
 #include "method/batch.h"
 #include "model/adamw.h"
 #include "model/transformer.h"
-#include "support/check.h"
 
 namespace skintern {
-
-// Training that cannot go on because the loss is not finite.
-struct Diverged : Error {
-    using Error::Error;
-};
 
 struct TrainConfig {
     AdamwConfig adamw;

@@ -3,8 +3,6 @@
 
 #include <cmath>
 
-#include "support/check.h"
-
 namespace skintern {
 
 double learning_rate(const AdamwConfig& config, int64_t k, int64_t steps) {
@@ -34,8 +32,10 @@ Adamw::Adamw(const AdamwConfig& config, Arena& params, Arena& grads)
 double Adamw::update(double lr) {
     Kernels& kernels = params_->kernels();
     const double norm = std::sqrt(kernels.sum_squares(grads_->data(), grads_->numel()));
-    CHECK(std::isfinite(norm), "the gradient norm of update %lld is %f: the loss has diverged, try a smaller --lr",
-          static_cast<long long>(step_ + 1), norm);
+    if (!std::isfinite(norm)) {
+        throw Diverged(format("the gradient norm of update %lld is %f: training has diverged, try a smaller --lr",
+                              static_cast<long long>(step_ + 1), norm), __FILE__, __LINE__);
+    }
     double scale = 1.0;
     if (config_.max_grad_norm > 0) {
         scale = std::fmin(1.0, config_.max_grad_norm / (norm + 1e-6)); // as torch.nn.utils.clip_grad_norm_

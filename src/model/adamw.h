@@ -5,8 +5,14 @@
 #include <string>
 
 #include "model/arena.h"
+#include "support/check.h"
 
 namespace skintern {
+
+// Training that cannot go on because the loss or the gradient is not finite.
+struct Diverged : Error {
+    using Error::Error;
+};
 
 struct AdamwConfig {
     double lr = 2e-4;

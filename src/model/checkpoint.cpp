@@ -2,9 +2,12 @@
 #include "model/checkpoint.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "formats/fingerprint.h"
+#include "model/flops.h"
+#include "model/transformer_parts.h"
 #include "model/weights.h"
 #include "support/check.h"
 #include "support/files.h"
@@ -128,12 +131,17 @@ TrainPosition load_state(const std::string& path, Transformer& model, Adamw& ada
           settings_text(model.lora()).c_str());
     const std::vector<float>& digits = it->second.data;
     for (const float d : digits) {
-        CHECK(d >= 0 && d < 1048576, "%s: tensor %s holds an impossible count", path.c_str(), kPosition);
+        CHECK(d >= 0 && d < 1048576 && d == std::floor(d), "%s: tensor %s holds %g, which is no count", path.c_str(), kPosition, d);
     }
     CHECK(read_count(digits, 0) >= 1, "%s: tensor %s says stage 0", path.c_str(), kPosition);
+    const HostTensors second = take_prefixed(tensors, kSecond);
+    for (const auto& [name, tensor] : second) { // a mean of squares, whose root is taken
+        CHECK(std::all_of(tensor.data.begin(), tensor.data.end(), [](float v) { return v >= 0; }),
+              "%s: tensor %s%s holds a number below 0", path.c_str(), kSecond, name.c_str());
+    }
     upload_tensors(model.trained(), take_prefixed(tensors, kParam), path);
     upload_tensors(adamw.m(), take_prefixed(tensors, kFirst), path);
-    upload_tensors(adamw.v(), take_prefixed(tensors, kSecond), path);
+    upload_tensors(adamw.v(), second, path);
     adamw.set_step(read_count(digits, 4));
     return {read_count(digits, 0), read_count(digits, 1), read_count(digits, 2), read_count(digits, 3)};
 }
@@ -147,11 +155,14 @@ void save_adapter(const std::string& folder, Transformer& model, const LoraConfi
                       base_mark(model));
 }
 
-LoraConfig open_adapter(const std::string& folder) {
+LoraConfig open_adapter(const std::string& folder, const ModelConfig& model) {
     const LoraConfig config = read_lora_config(folder + "/adapter_config.json");
+    check_fits(config, model, folder + "/adapter_config.json");
     const std::string path = folder + "/adapter_model.safetensors";
     int64_t largest = 0;
+    std::map<std::string, std::vector<int64_t>> shapes;
     for (const StoredTensor& tensor : map_safetensors(path)) {
+        shapes[tensor.name] = tensor.shape;
         const std::string suffix = ".lora_A.weight";
         if (tensor.name.ends_with(suffix) && tensor.shape.size() == 2) {
             const int64_t r = config.rank_of(tensor.name.substr(0, tensor.name.size() - suffix.size()));
@@ -162,6 +173,20 @@ LoraConfig open_adapter(const std::string& folder) {
     }
     CHECK(config.largest_rank() <= largest, "%s: holds no lora_A of rank %lld, which adapter_config.json asks for",
           path.c_str(), static_cast<long long>(config.largest_rank()));
+    const auto check_shape = [&](const std::string& name, const std::vector<int64_t>& shape) {
+        CHECK(shapes.contains(name), "%s: tensor %s is missing", path.c_str(), name.c_str());
+        CHECK(shapes.at(name) == shape, "%s: tensor %s has shape %s, in an adapter of this model it has %s", path.c_str(), name.c_str(),
+              shape_text(shapes.at(name)).c_str(), shape_text(shape).c_str());
+    };
+    for (int64_t l = 0; l < model.layers; l++) {
+        for (const LinearShape& layer : linear_shapes(model)) {
+            const std::string name = layer_name(l, layer.module);
+            if (config.applies_to(name, l)) {
+                check_shape("base_model.model." + name + ".lora_A.weight", {config.rank_of(name), layer.in});
+                check_shape("base_model.model." + name + ".lora_B.weight", {layer.out, config.rank_of(name)});
+            }
+        }
+    }
     return config;
 }
 

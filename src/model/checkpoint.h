@@ -25,10 +25,10 @@ void save_state(const std::string& path, Transformer& model, Adamw& adamw, const
 TrainPosition load_state(const std::string& path, Transformer& model, Adamw& adamw);
 
 // adapter_config.json and adapter_model.safetensors. The latter's metadata says which base it belongs to (fingerprint.h);
-// load_adapter refuses another one. open_adapter reads the settings, and checks that the tensors are of that rank before
-// anyone makes room for them.
+// load_adapter refuses another one. open_adapter reads the settings, and checks that they fit a model of these sizes and
+// that the tensors are of that rank and as many, before anyone makes room for them.
 void save_adapter(const std::string& folder, Transformer& model, const LoraConfig& lora, const std::string& base);
-LoraConfig open_adapter(const std::string& folder);
+LoraConfig open_adapter(const std::string& folder, const ModelConfig& model);
 void load_adapter(const std::string& folder, Transformer& model);
 
 // config.json and model.safetensors (`dtype` F32, BF16 or F16).
@@ -36,7 +36,8 @@ void save_model(const std::string& folder, Transformer& model, const std::string
 void write_model(const std::string& folder, const ModelConfig& config, const HostTensors& weights,
                  const std::string& dtype, const std::map<std::string, std::string>& metadata = {});
 
-// A model from a Hugging Face folder, ready for `train`; `adapter` may be empty (then `lora` says what to attach).
+// A model from a Hugging Face folder or a .gguf file, ready for `train`, with the adapter that `lora` describes, if its rank is
+// above 0: B is zero until init_adapter() or load_adapter() fill it.
 std::unique_ptr<Transformer> load_model(Kernels& kernels, const std::string& folder, Train train,
                                         const LoraConfig& lora);
 

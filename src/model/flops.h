@@ -54,7 +54,7 @@ struct TrainingWork {
     int64_t labelled = 0; // tokens with a loss
 };
 
-// Forward and backward of an adapter; `work` of at most some 10^9 tokens, so that the sums stay within int64_t.
+// Forward and backward of an adapter. Throws Error, as the others do, where the figures leave int64_t.
 Flops training_flops(const ModelConfig& config, const LoraConfig& lora, const TrainingWork& work, bool recompute = false);
 
 // The figure as the paper counts it: multiply-adds of the linear layers over the prompt alone.

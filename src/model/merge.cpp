@@ -170,12 +170,14 @@ int64_t copy_tokenizer(const std::string& from, const std::string& to) {
 
 MergeReport merge(Kernels& kernels, const std::string& model_path, const std::string& adapter,
                   const std::string& out, const std::string& dtype) {
-    const LoraConfig lora = open_adapter(adapter);
     const ModelFile file = open_model_file(model_path);
+    const LoraConfig lora = open_adapter(adapter, file.config);
     refuse_quantised(file);
+    const bool is_folder = std::filesystem::is_directory(model_path);
+    const std::string base = is_folder ? model_path : std::filesystem::absolute(model_path).parent_path().string();
     std::error_code error;
-    CHECK(!std::filesystem::equivalent(model_path, out, error),
-          "%s: is the model that is merged into, expected another folder", out.c_str());
+    CHECK(!std::filesystem::equivalent(base, out, error), "%s: is the folder of the model that is merged into, expected another",
+          out.c_str());
     NewFolder folder(out);
     MergeReport report;
     std::vector<real> before;
@@ -190,9 +192,7 @@ MergeReport merge(Kernels& kernels, const std::string& model_path, const std::st
                     {{kMergedFrom, model_path + " and " + adapter}});
     }
     if (!model_path.ends_with(".gguf")) { // a GGUF file has a tokenizer of its own inside
-        const bool is_folder = std::filesystem::is_directory(model_path);
-        const std::string parent = std::filesystem::absolute(model_path).parent_path().string();
-        report.files = copy_tokenizer(is_folder ? model_path : parent, folder.path());
+        report.files = copy_tokenizer(base, folder.path());
     }
     LoraConfig none;
     none.r = 0;

@@ -50,6 +50,9 @@ enum class Train { nothing, adapter, everything };
 // Receives every named activation and gradient of a pass, in order of computation.
 using Trace = std::function<void(const std::string& name, const real* data, const std::vector<int64_t>& shape)>;
 
+// Throws Error, which begins with `where`, when an adapter asks for layers that a model of these sizes does not have.
+void check_fits(const LoraConfig& lora, const ModelConfig& config, const std::string& where);
+
 class Transformer {
 public:
     // `lora.r` 0: no adapter, which else starts as zeros. With a file, matrices that are not trained stay where it maps

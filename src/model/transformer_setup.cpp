@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "formats/rope.h"
+#include "model/flops.h"
 #include "model/transformer_parts.h"
 #include "model/weights.h"
 #include "support/check.h"
@@ -138,15 +139,30 @@ void Transformer::register_parameters(const LoraConfig& lora) {
     }
 }
 
-// Adds A and B of every layer that the adapter sits on. What it asks for and this model does not have is an error.
+void check_fits(const LoraConfig& lora, const ModelConfig& config, const std::string& where) {
+    std::vector<std::string> unmatched = lora.target_modules;
+    bool is_somewhere = false;
+    for (int64_t l = 0; l < config.layers; l++) {
+        for (const LinearShape& shape : linear_shapes(config)) {
+            const std::string name = layer_name(l, shape.module);
+            std::erase_if(unmatched, [&](const std::string& target) { return name == target || name.ends_with("." + target); });
+            is_somewhere = is_somewhere || lora.applies_to(name, l);
+        }
+    }
+    CHECK(unmatched.empty(), "%s: target_modules has %s, which is no layer of this model", where.c_str(), unmatched[0].c_str());
+    for (const int64_t layer : lora.layers_to_transform) {
+        CHECK(layer < config.layers, "%s: layers_to_transform has %lld, the model has %lld layers", where.c_str(),
+              static_cast<long long>(layer), static_cast<long long>(config.layers));
+    }
+    CHECK(is_somewhere, "%s: exclude_modules leaves no layer of target_modules", where.c_str());
+}
+
+// Adds A and B of every layer that the adapter sits on.
 void Transformer::attach_adapter(const LoraConfig& lora) {
     validate(lora, "adapter");
-    std::vector<std::string> unmatched = lora.target_modules;
+    check_fits(lora, config_, "adapter");
     for (int64_t l = 0; l < config_.layers; l++) {
         for (Linear* layer : blocks_[static_cast<size_t>(l)].linears()) {
-            std::erase_if(unmatched, [&](const std::string& target) {
-                return layer->name == target || layer->name.ends_with("." + target);
-            });
             if (lora.applies_to(layer->name, l)) {
                 layer->r = lora.rank_of(layer->name);
                 layer->scale = static_cast<real>(lora.scale_of(layer->name));
@@ -155,12 +171,6 @@ void Transformer::attach_adapter(const LoraConfig& lora) {
             }
         }
     }
-    CHECK(unmatched.empty(), "adapter: target_modules has %s, which is no layer of this model", unmatched[0].c_str());
-    for (const int64_t layer : lora.layers_to_transform) {
-        CHECK(layer < config_.layers, "adapter: layers_to_transform has %lld, the model has %lld layers",
-              static_cast<long long>(layer), static_cast<long long>(config_.layers));
-    }
-    CHECK(!adapter_.tensors().empty(), "adapter: exclude_modules leaves no layer of target_modules");
 }
 
 Linear Transformer::make_linear(const std::string& name, int64_t in, int64_t out, bool bias) {

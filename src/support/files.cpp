@@ -6,7 +6,7 @@
 // the bytes do, the second makes the rename itself last. Plain POSIX calls rather than streams, because a
 // stream does not say why it failed.
 //
-// Cost: one copy of the file in memory. Not done: files larger than memory, locks between processes.
+// Cost: one copy of the file in memory. Not done: files larger than memory.
 #include "support/files.h"
 
 #include <algorithm>

@@ -9,6 +9,7 @@
 
 #include "support/check.h"
 #include "support/files.h"
+#include "support/settings_file.h"
 #include "support/strict_json.h"
 
 namespace skintern {
@@ -101,15 +102,7 @@ void EvalFile::take_up(const ordered_json& settings) {
     const std::string beside = settings_path(path_);
     CHECK(file_exists(beside), "%s: cannot be resumed without %s, which says how it was made", path_.c_str(),
           beside.c_str());
-    const nlohmann::json before = parse_json(read_file(beside), beside);
-    for (const auto& [key, value] : settings.items()) {
-        const nlohmann::json* old = before.is_object() ? find_field(before, key) : nullptr;
-        CHECK(old != nullptr && *old == nlohmann::json(value),
-              "%s: the evaluation was started with %s = %s, not %s; resume it with the settings it has, or choose "
-              "another --out",
-              beside.c_str(), key.c_str(), old != nullptr ? shown(old->dump()).c_str() : "nothing",
-              shown(value.dump()).c_str());
-    }
+    check_settings(beside, settings, "the evaluation");
     const std::string text = file_exists(path_) ? read_file(path_) : "";
     size_t line = 1;
     for (size_t at = 0; at < text.size(); line++) {
@@ -162,42 +155,6 @@ const std::vector<EvalRow>& EvalFile::finish(const std::vector<Record>& records)
               [&](const EvalRow& a, const EvalRow& b) { return place[a.id] < place[b.id]; });
     write_eval(path_, rows_);
     return rows_;
-}
-
-// ---- which model -----------------------------------------------------------------------------------------------------
-
-std::string fingerprint(const std::string& path) {
-    constexpr size_t kHead = size_t{1} << 20;
-    if (path.empty()) {
-        return "";
-    }
-    std::vector<std::filesystem::path> files = {path};
-    if (std::filesystem::is_directory(path)) {
-        files.clear();
-        for (const auto& entry : std::filesystem::directory_iterator(path)) {
-            const std::string ending = entry.path().extension().string();
-            if (entry.is_regular_file() && (ending == ".json" || ending == ".safetensors" || ending == ".gguf")) {
-                files.push_back(entry.path());
-            }
-        }
-        std::sort(files.begin(), files.end());
-    }
-    uint64_t hash = 0xcbf29ce484222325; // FNV-1a
-    const auto add = [&](const std::string& bytes) {
-        for (const char c : bytes) {
-            hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-        }
-    };
-    for (const std::filesystem::path& file : files) {
-        std::string head(kHead, '\0');
-        std::ifstream in(file, std::ios::binary);
-        CHECK(in.good(), "%s: cannot be opened", file.c_str());
-        in.read(head.data(), static_cast<std::streamsize>(head.size()));
-        head.resize(static_cast<size_t>(in.gcount()));
-        add(format("%s %ju ", file.filename().c_str(), static_cast<uintmax_t>(std::filesystem::file_size(file))));
-        add(head);
-    }
-    return format("%016jx", static_cast<uintmax_t>(hash));
 }
 
 } // namespace skintern

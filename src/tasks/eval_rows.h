@@ -56,8 +56,4 @@ private:
     bool cut_ = false;
 };
 
-// Names, sizes and the first MiB of a file or of a folder's files, as a number: enough to tell two models apart
-// without reading them. "" for an empty path.
-std::string fingerprint(const std::string& path);
-
 } // namespace skintern

@@ -269,13 +269,15 @@ std::vector<Record> read_questions(const std::vector<std::string>& paths, int64_
     return all;
 }
 
-void write_records(const std::string& path, const std::vector<Record>& records) {
+std::string records_to_jsonl(const std::vector<Record>& records) {
     std::string text;
     for (const Record& record : records) {
         text += record_to_json(record) + "\n";
     }
-    write_file(path, text);
+    return text;
 }
+
+void write_records(const std::string& path, const std::vector<Record>& records) { write_file(path, records_to_jsonl(records)); }
 
 // ---- one record
 // ----------------------------------------------------------------------------------------------------

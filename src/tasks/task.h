@@ -49,6 +49,8 @@ std::vector<std::string> data_files(const std::vector<std::string>& paths);
 // The records of all data_files(), `limit` of each; an id must not stand in two files.
 std::vector<Record> read_questions(const std::vector<std::string>& paths, int64_t limit = 0);
 
+std::string records_to_jsonl(const std::vector<Record>& records);
+
 // Writes JSONL, whole or not at all (a temporary file beside it, then a rename).
 void write_records(const std::string& path, const std::vector<Record>& records);
 
