@@ -144,6 +144,13 @@ TEST_CASE("rule 4: number tasks are decided by the last number, as a number", "[
         {"gsm8k", "", "12345678901234567890", "Therefore, the answer is 12345678901234567891", "wrong"},
         {"gsm8k", "", "3*20=<<3*20=60>>60 cups, less 40.\n#### 20", "Therefore, the answer is 20", "strict"},
         {"MetaMathQA", "", "7", "The answer is: 7", "right"},
+        {"math", "", "\\$32", "Therefore, the answer is 32.", "strict"},
+        {"math", "", "90^\\circ", "Therefore, the answer is 90 degrees.", "right"},
+        // A gold that is more than a number is compared whole.
+        {"math", "", "\\frac{295}{396}", "Therefore, the answer is \\frac{1}{396}.", "wrong"},
+        {"math", "", "\\frac{295}{396}", "Therefore, the answer is \\frac{295}{396}.", "strict"},
+        {"math", "", "(3,4]", "Therefore, the answer is (0,4].", "wrong"},
+        {"math", "", "x - 3z = 0", "Therefore, the answer is y = 0.", "wrong"},
         {"sat-math", kCounts, "(C)", "Therefore, the answer is (C).",
          "strict"}, // a choice, whatever the name
     });

@@ -1,5 +1,6 @@
 // test_attention.cpp — attention of every fast backend against the textbook loops, and what must hold of it by itself.
 // Tolerances: kernel_backends.h.
+#include <algorithm>
 #include <array>
 
 #include "attention_cases.h"
@@ -346,5 +347,15 @@ TEST_CASE("a query that sees one key sends no gradient through its score", "[ker
         const Outputs got = run_attention(kernels, c, x);
         REQUIRE(got[2] == Vector(got[2].size(), 0));
         REQUIRE(got[3] == Vector(got[3].size(), 0));
+    });
+    // Nor does the first of many.
+    const AttentionCase longer = {{9, 33, 70}, 6, 2, 21};
+    const AttentionInput y(longer, Rng(13, "first of many"));
+    for_each_dtype([&](Kernels& kernels) {
+        const Vector dq = run_attention(kernels, longer, y)[2];
+        for (const size_t row : {0, 9, 42}) {
+            const auto begin = dq.begin() + static_cast<std::ptrdiff_t>(row * 6 * 21);
+            REQUIRE(std::all_of(begin, begin + 6 * 21, [](real slope) { return slope == 0; }));
+        }
     });
 }

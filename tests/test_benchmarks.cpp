@@ -110,12 +110,17 @@ TEST_CASE("AGIEval: passage, question and options, one a line", "[benchmarks]") 
     REQUIRE(records[0].output == "(B)");
     REQUIRE(records[1].instruction == "1+1?");
     REQUIRE(records[1].output == "2");
+    // As sat-math and logiqa-en have them.
+    const std::vector<Record> others = read_as(
+        "sat-math.jsonl", R"j({"passage":"","question":"Q?","options":["A one","B? two","C. three","D) four"],"label":"B","answer":null})j");
+    REQUIRE(others[0].instruction == "Q?\nOptions:\n(A) one\n(B) two\n(C) three\n(D) four");
     const auto error = [](const std::string& options, const std::string& label) {
         return error_as("a.jsonl", R"({"passage":null,"question":"Q?","options":)" + options + R"(,"label":)" + label +
                                        R"(,"answer":null})");
     };
     REQUIRE_THAT(error(R"(["(A)x"])", R"("C")"), StartsWith("a.jsonl:1: label is \"C\", which is none of the options A"));
     REQUIRE_THAT(error(R"(["x"])", R"("A")"), Contains("options[0] is \"x\", expected \"(A) ...\""));
+    REQUIRE_THAT(error(R"(["(A)x","A dog"])", R"("A")"), Contains("options[1] is \"A dog\", expected \"(B) ...\""));
     REQUIRE_THAT(error(R"(["(A)x",4])", R"("A")"), Contains("options[1] is number"));
     REQUIRE_THAT(error(R"({"A":"x"})", R"("A")"), Contains("options is object, expected a list"));
     REQUIRE_THAT(error(R"(["(A)x"])", "null"), Contains("label is null"));
@@ -134,6 +139,7 @@ TEST_CASE("ARC: the published layout and the one of Hugging Face, letters and di
         R"({"id":"N_2","question":{"stem":"T?","choices":[{"text":"x","label":"1"},{"text":"y","label":"2"}]},"answerKey":"1"})"
         "\n");
     REQUIRE(records[0].task_name == "arc_easy");
+    REQUIRE(records[0].benchmark == "ARC-Easy"); // two sets, as in the paper's mean
     REQUIRE(records[0].id == "M_1");
     REQUIRE(records[0].instruction == "S?\nOptions:\n(A) x\n(B) y");
     REQUIRE(records[0].output == "(B)");
@@ -143,6 +149,7 @@ TEST_CASE("ARC: the published layout and the one of Hugging Face, letters and di
         "challenge.jsonl",
         R"({"id":"M_1","question":"S?","choices":{"text":["x","y"],"label":["A","B"]},"answerKey":"A"})");
     REQUIRE(flat[0].task_name == "arc_challenge");
+    REQUIRE(flat[0].benchmark == "ARC-Challenge");
     REQUIRE(flat[0].instruction == records[0].instruction);
     REQUIRE(flat[0].output == "(A)");
     const auto error = [](const std::string& rest) { return error_as("r.jsonl", R"({"id":"M",)" + rest + "}"); };

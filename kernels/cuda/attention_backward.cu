@@ -232,11 +232,11 @@ struct BackwardBf16Shared {
 static_assert(sizeof(BackwardBf16Shared<kMaxHeadSize, 1>) == 66560); // as promised
 static_assert(sizeof(BackwardBf16Shared<kWideWidth, 2>) <= 66560);
 
-// p = exp(s scale - lse), and ds = p (dp - D) in place of dp.
+// p = exp(s scale - lse), and ds = p (dp - D) in place of dp; 0 for the first query, as in f32_probability().
 __device__ __forceinline__ void bf16_probability(float& p, float& ds, float s, float dp, float scale, float lse, float D,
-                                                 bool seen) {
-    p = seen ? exp2_approx((s * scale - lse) * kLog2e) : 0.0f;
-    ds = p * (dp - D);
+                                                 int query, int key) {
+    p = key <= query ? exp2_approx((s * scale - lse) * kLog2e) : 0.0f;
+    ds = query == 0 ? 0.0f : p * (dp - D);
 }
 
 // ds of a sequence and head in memory: blocks of 16 keys and 16 queries, for queries 16 i .. and keys 16 j .. block number
@@ -318,7 +318,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_dkv_bf16_kerne
                     for (int r = 0; r < 4; r++) {
                         const int c = 8 * n + column + r % 2, key = t.from + warp_row + 16 * m + g + r / 2 * 8;
                         bf16_probability(s[m][n][r], dp[m][n][r], s[m][n][r], dp[m][n][r], b.scale, shared.lse[now][c],
-                                         shared.D[now][c], key <= query + c);
+                                         shared.D[now][c], query + c, key);
                     }
                 }
             }
@@ -393,7 +393,7 @@ __global__ void __launch_bounds__(kAttentionThreads, 2) attention_dq_bf16_kernel
                 for (int r = 0; r < 4; r++) {
                     const int key = j + 8 * n + column + r % 2, row = t.from + warp_row + g + r / 2 * 8;
                     bf16_probability(s[0][n][r], dp[0][n][r], s[0][n][r], dp[0][n][r], b.scale, lse[r / 2], D[r / 2],
-                                     key <= row);
+                                     row, key);
                 }
             }
             to_operand<1, kN>(ds, dp);

@@ -196,13 +196,16 @@ std::vector<std::vector<Row>> rows_by_stage(const TrainOptions& o, Transformer& 
 // What decides the numbers of a training.
 nlohmann::ordered_json train_settings(const TrainOptions& o, const LoraConfig& lora) {
     const AdamwConfig& adamw = o.train.adamw;
+    // In one stage, at a constant rate, more updates only go on for longer.
+    const bool may_grow = adamw.lr_scheduler == "constant" && adamw.warmup_ratio == 0 &&
+                          method_stages(method_by_name(o.method), o.curriculum).size() == 1;
     return {{"model", o.model}, {"model_files", fingerprint(o.model)},
             {"data", o.data}, {"data_file", fingerprint(o.data)},
             {"tokens", o.tokens}, {"tokens_file", fingerprint(o.tokens)},
             {"templates", o.templates}, {"templates_file", fingerprint(o.templates)},
             {"adapter_init", o.adapter_init}, {"adapter_init_files", fingerprint(o.adapter_init)},
             {"method", o.method}, {"seed", o.seed}, {"no_shuffle", o.no_shuffle}, {"chat", o.chat},
-            {"epochs", o.epochs}, {"steps", o.steps}, {"cutoff_len", o.cutoff_len},
+            {"epochs", may_grow ? 0 : o.epochs}, {"steps", may_grow ? 0 : o.steps}, {"cutoff_len", o.cutoff_len},
             {"stages", o.curriculum.stages}, {"schedule", o.curriculum.schedule},
             {"shots", o.curriculum.shots}, {"shots_from", o.curriculum.shots_from},
             {"lora_r", lora.r}, {"lora_alpha", lora.alpha}, {"use_rslora", lora.use_rslora},

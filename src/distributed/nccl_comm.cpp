@@ -3,6 +3,8 @@
 // Everything else (who is who, the loss, the state at the start, failing) goes through the group of processes it is made
 // from, and so does the id by which the GPUs find each other. Compiled where the build has CUDA and NCCL. It has been compiled
 // and linked, not executed: whoever has two GPUs runs it first.
+#include <exception>
+
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -33,7 +35,12 @@ public:
         processes_.broadcast(&id, sizeof id);
         check(ncclCommInitRank(&nccl_, size(), id, rank()));
     }
-    ~NcclComm() override { ncclCommDestroy(nccl_); }
+    // All processes have to call it, so one that fails leaves it to the end of its process: fail() is still to come.
+    ~NcclComm() override {
+        if (std::uncaught_exceptions() == 0) {
+            ncclCommDestroy(nccl_);
+        }
+    }
 
     int rank() const override { return processes_.rank(); }
     int size() const override { return processes_.size(); }

@@ -53,7 +53,8 @@ Lesson look_up(Rng& rng, Names& names, size_t count) {
     const std::vector<std::string> summaries = {
         "Find the fact about the right name and give its value.",
         "To answer, read the fact that names the same thing as the question."};
-    Lesson lesson = begin(rows, rng.pick(descriptions), rng.pick(summaries));
+    const std::string summary = rng.pick(summaries);
+    Lesson lesson = begin(rows, rng.pick(descriptions), summary);
     for (size_t i = 0; i < count; i++) {
         const size_t k = index_below(rng, rows.size());
         lesson.exercises.push_back({question_word(topic) + " is " + rows[k].about + "?",
@@ -175,8 +176,8 @@ Lesson difference(Rng& rng, Names& names, size_t count) {
 
 Lesson product(Rng& rng, Names& names, size_t count) {
     const Topic topic = draw_number_topic(rng, names);
-    const Rows rows =
-        draw_statements(rng, names, topic, 5 + index_below(rng, 4), rng.chance(0.8) ? 12 : 30, false);
+    const int64_t most = rng.chance(0.8) ? 12 : 30;
+    const Rows rows = draw_statements(rng, names, topic, 5 + index_below(rng, 4), most, false);
     Lesson lesson = begin(rows, "Multiply the " + topic.relation + " by a number.",
                           "Find the number in the facts, then multiply.");
     for (size_t i = 0; i < count; i++) {
@@ -191,7 +192,7 @@ Lesson product(Rng& rng, Names& names, size_t count) {
     return lesson;
 }
 
-// a plus k, or a minus k, and then a second fact: three to five steps.
+// k times a, and then a second fact more or less: two facts, two steps.
 Lesson mixed_sum(Rng& rng, Names& names, size_t count) {
     const Topic topic = draw_number_topic(rng, names);
     const Rows rows = draw_statements(rng, names, topic, 5 + index_below(rng, 4), 30, false);

@@ -215,9 +215,12 @@ std::string drill(Rng& rng) {
                                : minus(std::max(a, b), std::min(a, b));
     case 5:
     case 6:
-    case 7:
-        return rng.chance(0.8) ? times(rng.between(0, 12), rng.between(0, 12))
-                               : times(rng.between(2, 9), rng.between(10, 30));
+    case 7: {
+        const bool in_table = rng.chance(0.8);
+        const int64_t second = in_table ? rng.between(0, 12) : rng.between(10, 30);
+        const int64_t first = in_table ? rng.between(0, 12) : rng.between(2, 9);
+        return times(first, second);
+    }
     case 8:
         return comparison(a, rng.chance(0.15) ? a : b);
     case 9:

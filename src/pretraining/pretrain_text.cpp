@@ -184,8 +184,8 @@ Document knowledge_document(Rng& rng) {
                 add_missing(needs, e.needs);
             }
         }
-        knowledge +=
-            "\n" + joined(with_distractors(rng, lesson, needs), rng.chance(kFactsByLine) ? "\n" : " ");
+        const std::string between = rng.chance(kFactsByLine) ? "\n" : " ";
+        knowledge += "\n" + joined(with_distractors(rng, lesson, needs), between);
     }
     const bool shortened = rng.chance(kShortened);
     if (shortened) {

@@ -345,10 +345,11 @@ std::string random_sentence(Rng& rng, Names& names) {
     out += named ? names.person() : (opened ? "the " : "The ") + rng.pick(words_of(Pool::jobs));
     out += " " + rng.pick(verbs) + " ";
     if (rng.chance(0.3)) {
-        out += number(rng.between(2, 12)) + " " + rng.pick(words_of(Pool::qualities)) + " " + rng.pick(many);
+        const std::string thing = rng.pick(many), quality = rng.pick(words_of(Pool::qualities));
+        out += number(rng.between(2, 12)) + " " + quality + " " + thing;
     } else {
-        out += (rng.chance(0.5) ? "the " : "one ") + rng.pick(words_of(Pool::qualities)) + " " +
-               rng.pick(words_of(Pool::things));
+        const std::string thing = rng.pick(words_of(Pool::things)), quality = rng.pick(words_of(Pool::qualities));
+        out += (rng.chance(0.5) ? "the " : "one ") + quality + " " + thing;
     }
     return out + (rng.chance(0.5) ? " " + rng.pick(places) : "") + ".";
 }

@@ -269,6 +269,14 @@ std::string only_number(const std::string& text, bool unit) {
     return alone && fits ? number.value : "";
 }
 
+// A number as the solutions of competition problems write it: "\$32", "90^\circ", "25\%", "3 cm".
+bool is_written_number(const std::string& text) {
+    const Number number = next_number(text, 0);
+    const bool begins = !number.value.empty() && text.find_first_not_of("$\\ ") >= number.begin;
+    const std::string rest = begins ? text.substr(number.end) : "x";
+    return rest == "^\\circ" || rest == "\\%" || (begins && !only_number(text.substr(number.begin), true).empty());
+}
+
 // Equal and not empty; as numbers if the gold is one.
 bool same_content(const std::string& text, const std::string& gold, bool unit = true) {
     const std::string number = only_number(gold, false);
@@ -424,7 +432,8 @@ Verdict judge(const std::string& task_name, const std::string& question, const s
     const std::string task = fold(task_name);
     Verdict verdict;
     verdict.gold = read_gold(question, gold); // rule 1
-    const bool number_task = (contains(task, "gsm") || contains(task, "math")) && verdict.gold.choice.empty();
+    const bool number_task = verdict.gold.choice.empty() &&
+                             (contains(task, "gsm") || (contains(task, "math") && is_written_number(verdict.gold.text)));
     const auto [text, mark] = extract(generated, number_task); // rule 2
     verdict.answer = {text, "", text};
     if (contains(task, "formal_fallacies")) { // rule 3

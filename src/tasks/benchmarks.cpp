@@ -121,16 +121,18 @@ std::optional<Record> read_gsm_plus(const json& row, const RowPlace& place) {
 
 // ---- AGIEval -------------------------------------------------------------------------------------------------------
 
+// "(A)text", and as some files have it "A text", "A? text" and "A. text".
 std::vector<Choice> agieval_options(const json& options, const std::string& where) {
     CHECK(options.is_array(), "%s: options is %s, expected a list of texts", where.c_str(), options.type_name());
     std::vector<Choice> choices;
     for (const json& entry : options) {
         const std::string field = format("options[%zu]", choices.size());
         const std::string text = strip(as_text(entry, field, where));
-        CHECK(text.size() > 3 && text[0] == '(' && text[2] == ')', "%s: %s is \"%s\", expected \"(%c) ...\"",
-              where.c_str(), field.c_str(), shown(text).c_str(), static_cast<char>('A' + choices.size()));
-        check_label(text.substr(1, 1), field, where);
-        choices.push_back({text.substr(1, 1), strip(text.substr(3))});
+        const char letter = static_cast<char>('A' + choices.size());
+        const size_t at = !text.empty() && text[0] == '(' ? 1 : 0;
+        CHECK(text.size() > at + 2 && text[at] == letter && std::string(at == 1 ? ")" : ")?. ").find(text[at + 1]) != std::string::npos,
+              "%s: %s is \"%s\", expected \"(%c) ...\"", where.c_str(), field.c_str(), shown(text).c_str(), letter);
+        choices.push_back({std::string(1, letter), strip(text.substr(at + 2))});
     }
     return choices;
 }
@@ -139,7 +141,8 @@ std::vector<Choice> agieval_options(const json& options, const std::string& wher
 std::optional<Record> read_agieval(const json& row, const RowPlace& place) {
     const std::string& where = place.where;
     std::string question = need_text(row, "question", where);
-    if (find_field(row, "passage") != nullptr) {
+    const json* passage = find_field(row, "passage");
+    if (passage != nullptr && *passage != "") { // sat-math has an empty one
         question = need_text(row, "passage", where) + "\n" + question;
     }
     const json* options = find_field(row, "options");
@@ -205,6 +208,7 @@ std::optional<Record> read_arc(const json& row, const RowPlace& place) {
     if (find_field(row, "id") != nullptr) {
         record.id = need_text(row, "id", where);
     }
+    record.benchmark = record.task_name == "arc_easy" ? "ARC-Easy" : record.task_name == "arc_challenge" ? "ARC-Challenge" : "ARC";
     return record;
 }
 

@@ -224,7 +224,7 @@ std::vector<Record> read_records(const std::string& path, int64_t limit) {
             ++without_answer;
             return true;
         }
-        record->benchmark = layout != nullptr ? layout->benchmark : "";
+        record->benchmark = layout == nullptr ? "" : record->benchmark.empty() ? layout->benchmark : record->benchmark;
         ids.add(*record, number, where);
         records.push_back(std::move(*record));
         return records.size() < most;

@@ -34,7 +34,8 @@ struct Record {
     std::vector<std::string> facts_needed; // ids of the facts the question needs ("price:brask"), in order of use
     std::vector<std::string> facts_stated; // ids of the facts the response states
     std::string coverage; // "" no facts needed; "covered": every needed fact is stated by some training response;
-                          // "uncovered": at least one stands in the knowledge only
+                          // "uncovered": at least one is not; it stands in the knowledge of training rows, or, where
+                          // these are few, nowhere
     std::string drawn;    // by which random numbers the generator made it; not written
     std::string split;    // train | validation | test | longer | unseen | reworded
 };

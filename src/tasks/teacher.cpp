@@ -12,8 +12,8 @@
 // Row r of a split is drawn from Rng(seed, "family/split/r/attempt"), attempt after attempt until the
 // question is new.
 //
-// The first training rows are drawn before the test splits, as many as are needed to state every covered
-// fact, and the others after them. So the number of training rows changes no test row, and a smaller training
+// The first training rows (kFirstRows) are drawn before the test splits, chosen to state as many covered facts as they can,
+// and the others after them. So the number of training rows changes no test row, and a smaller training
 // set is the beginning of a larger one.
 //
 // Two rules keep memory apart from understanding. No question text is used twice in a family. And a training
@@ -68,13 +68,13 @@ std::string normalised(const std::string& question) {
     return out;
 }
 
-// The facts of a question in order and its answer; empty when fewer than two facts are put together.
+// The facts of a question, in whatever order it uses them, and its answer; empty when fewer than two facts are put together.
 std::string content(const Record& record) {
     std::string out;
     if (record.facts_needed.size() < 2) {
         return out;
     }
-    for (const std::string& id : record.facts_needed) {
+    for (const std::string& id : std::set<std::string>(record.facts_needed.begin(), record.facts_needed.end())) {
         out += id + " ";
     }
     return out + record.output;

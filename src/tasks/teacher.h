@@ -62,7 +62,7 @@ struct DataConfig {
     uint64_t seed = 1;
     std::vector<std::string> tasks; // family names; empty: all
     int64_t train = 48;             // rows a seen family
-    int64_t validation = 4;         // rows a seen family, for the internalization meter
+    int64_t validation = 4;         // rows a seen family, for the search for a rate and the internalization meter
     int64_t test = 24;              // rows a family in each test split that it belongs to
     int64_t fresh = 0;              // rows a seen family of new questions, whose answers no method may learn from
 };

@@ -226,7 +226,8 @@ void append_group(Rng& rng, Words& words, int64_t operands) {
         if (i > 0) {
             words.push_back(rng.pick(operators));
         }
-        words.push_back(std::to_string(rng.between(1, 9) * (rng.chance(0.15) ? -1 : 1)));
+        const int64_t number = rng.between(1, 9);
+        words.push_back(std::to_string(rng.chance(0.15) ? -number : number));
     }
 }
 
