@@ -25,8 +25,16 @@ probe = $(shell \
 
 ifeq ($(filter clean format help deps smollm2,$(MAKECMDGOALS)),)
 
+# kernels/simd.h uses a builtin that GCC has from 12 on. Where g++ is older, g++-12 is used if it is there, unless CXX is given.
+SHUFFLE := typedef int four __attribute__((vector_size(16)));\nfour turned(four v) { return __builtin_shufflevector(v, v, 2, 3, 0, 1); }
+ifeq ($(origin CXX)$(call probe,$(SHUFFLE),),default)
+  CXX := $(or $(shell command -v g++-12 2>/dev/null),$(CXX))
+endif
 ifneq ($(call probe,,),1)
   $(error No C++20 compiler: `$(CXX)` does not compile an empty program. Run `make deps`)
+endif
+ifneq ($(call probe,$(SHUFFLE),),1)
+  $(error `$(CXX)` cannot compile kernels/simd.h, which needs GCC 12 or Clang. Run `make deps`, or name another by CXX=)
 endif
 MISSING :=
 ifneq ($(call probe,$(HASH)include <utf8proc.h>,-lutf8proc),1)
