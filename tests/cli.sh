@@ -466,3 +466,4 @@ expect 1 "was started with" "a run is not resumed with other settings" $small --
 expect 0 "skintern" "a report can be made again" "$skintern" report "$work/whole"
 printf 'garbage\n' >> "$work/whole/seed-1/skintern/eval/test.jsonl"
 expect 1 "test.jsonl" "a damaged log is named" "$skintern" report "$work/whole"
+exit 0

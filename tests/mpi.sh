@@ -157,3 +157,4 @@ for victim in 0 1; do
         not_ok "and the run continues to the bits of one that was not stopped"
     fi
 done
+exit 0

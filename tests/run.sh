@@ -6,6 +6,19 @@ build=${BUILD:-build}
 passed=0
 failed=0
 
+# tally LOG STATUS: counts the lines "ok" and "not ok" of a script, which ends with status 0 when it has come to its end.
+# Another status without a "not ok" is one failure.
+tally() {
+    grep -v '^ok ' "$1"
+    wrong=$(grep -c '^not ok ' "$1")
+    if [ "$2" -ne 0 ] && [ "$wrong" -eq 0 ]; then
+        echo "not ok: it ended with status $2 before its last check"
+        wrong=1
+    fi
+    passed=$((passed + $(grep -c '^ok ' "$1")))
+    failed=$((failed + wrong))
+}
+
 # Runs the tests of a program and counts them.
 halves() {
     sh tests/halves.sh "$@" > "$build/tests/log" 2>&1
@@ -33,17 +46,13 @@ if ! ls "$build"/kernels/cuda/*.ptxas > /dev/null 2>&1; then
     echo "skipped: what nvcc made of the CUDA kernels, this build has none"
 else
     python3 tests/cuda_report.py --build "$build" --nvcc "${NVCC:-nvcc}" > "$build/tests/cuda_report.log" 2>&1
-    grep -v '^ok ' "$build/tests/cuda_report.log"
-    passed=$((passed + $(grep -c '^ok ' "$build/tests/cuda_report.log")))
-    failed=$((failed + $(grep -c '^not ok ' "$build/tests/cuda_report.log")))
+    tally "$build/tests/cuda_report.log" $?
 fi
 
 for script in rooms cli cuda mpi; do
     echo "== tests/$script.sh"
     BUILD=$build sh "tests/$script.sh" > "$build/tests/$script.log" 2>&1
-    grep -v '^ok ' "$build/tests/$script.log"
-    passed=$((passed + $(grep -c '^ok ' "$build/tests/$script.log")))
-    failed=$((failed + $(grep -c '^not ok ' "$build/tests/$script.log")))
+    tally "$build/tests/$script.log" $?
 done
 
 echo "== tests/oracles.py"
@@ -54,14 +63,7 @@ elif [ ! -d "$oracles" ]; then
     echo "skipped: the oracles through the command line, there is no folder $oracles"
 else
     python3 tests/oracles.py "$oracles" > "$build/tests/oracles.log" 2>&1
-    status=$?
-    grep -v '^ok ' "$build/tests/oracles.log"
-    wrong=$(grep -c '^not ok ' "$build/tests/oracles.log")
-    if [ "$status" -ne 0 ] && [ "$wrong" -eq 0 ]; then
-        wrong=1 # it ended before it could count
-    fi
-    passed=$((passed + $(grep -c '^ok ' "$build/tests/oracles.log")))
-    failed=$((failed + wrong))
+    tally "$build/tests/oracles.log" $?
 fi
 
 echo "$passed passed, $failed failed"
