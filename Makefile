@@ -23,6 +23,9 @@ HASH := \#
 probe = $(shell \
 	printf '%b' '$(1)\nint main() { return 0; }\n' | $(CXX) -std=c++20 -x c++ - $(2) -o /dev/null 2>/dev/null && echo 1)
 
+# $(call stamp,name,words): writes $(BUILD)/name when the words are others than before; what depends on it is made again.
+stamp = $(shell mkdir -p $(BUILD) && { echo '$(2)' | cmp -s - $(BUILD)/$(1) || echo '$(2)' > $(BUILD)/$(1); })
+
 ifeq ($(filter clean format help deps smollm2,$(MAKECMDGOALS)),)
 
 # kernels/simd.h uses a builtin that GCC has from 12 on. Where g++ is older, g++-12 is used if it is there, unless CXX is given.
@@ -111,6 +114,9 @@ ifeq ($(NCCL),1)
 else
   $(info NCCL      not used: no sums on GPUs (they need CUDA, NCCL and MPI in the build))
 endif
+
+$(call stamp,features,$(foreach f,OPENBLAS AMX CUDA MPI NCCL,$(if $(filter 1,$($(f))),$(f))))
+$(call stamp,cuda_archs,$(CUDA_ARCHS))
 endif
 
 # ---- objects -----------------------------------------------------------------------------------------------------
@@ -184,11 +190,12 @@ CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++2
 
 # ---- targets -----------------------------------------------------------------------------------------------------
 
-.PHONY: all deps test bench sceptic memory rivals asan fuzz format clean help smollm2
+.PHONY: all skintern deps test bench sceptic memory rivals asan fuzz format clean help smollm2
 all: skintern
 
+# ./skintern is that of the BUILD folder which was asked for last.
 skintern: $(BUILD)/skintern
-	@cp $< $@
+	@cmp -s $< $@ || cp $< $@
 
 $(BUILD)/skintern: $(BUILD)/src/main.o $(OBJECTS) $(KERNEL_OBJECTS)
 	$(CXX) $(FLAGS) $^ -o $@ $(LIBS)
@@ -241,11 +248,13 @@ $(BUILD)/src/%.o: src/%.cpp
 
 # The version is compiled again when it changes, and nothing else is.
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
-ifneq ($(VERSION),$(shell cat $(BUILD)/version 2>/dev/null))
-  $(shell mkdir -p $(BUILD) && echo '$(VERSION)' > $(BUILD)/version)
-endif
+$(call stamp,version,$(VERSION))
 $(BUILD)/src/support/version.o: FLAGS += -DSKINTERN_VERSION='"$(VERSION)"'
 $(BUILD)/src/support/version.o: $(BUILD)/version
+
+# So are the files that ask with #ifdef for a feature, and the kernels for other GPUs.
+$(addprefix $(BUILD)/,src/distributed/comm.o kernels/make_kernels.o kernels/cpu_dispatch.o kernels/bench.o): $(BUILD)/features
+$(CUDA_SOURCES:%.cu=$(BUILD)/%.o): $(BUILD)/cuda_archs
 
 $(BUILD)/tests/%.o: tests/%.cpp
 	@mkdir -p $(@D)
