@@ -179,8 +179,8 @@ OBJECTS  := $(SOURCES:src/%.cpp=$(BUILD)/src/%.o)
 # Tests named *_gradients run in double: the same model files, compiled once more with real = double.
 GRADIENT_TESTS := $(wildcard tests/test_*_gradients.cpp)
 TESTS    := $(filter-out $(GRADIENT_TESTS) tests/test_main.cpp,$(wildcard tests/test_*.cpp tests/check_*.cpp))
-DOUBLE_SOURCES := kernels/kernels kernels/reference src/model/arena src/model/lora src/model/adamw src/model/transformer src/model/transformer_setup src/formats/config src/formats/lora_config \
-  src/support/files src/model/weights src/formats/tensor_file src/formats/safetensors
+DOUBLE_SOURCES := kernels/kernels kernels/reference src/model/arena src/model/lora src/model/adamw src/model/transformer src/model/transformer_setup src/model/flops src/formats/config \
+  src/formats/lora_config src/support/files src/model/weights src/formats/tensor_file src/formats/safetensors
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
 
