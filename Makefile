@@ -184,8 +184,8 @@ DOUBLE_SOURCES := kernels/kernels kernels/reference src/model/arena src/model/lo
 TEST_OBJECTS   := $(TESTS:%.cpp=$(BUILD)/%.o)
 DOUBLE_OBJECTS := $(DOUBLE_SOURCES:%=$(BUILD)/double/%.o) $(GRADIENT_TESTS:%.cpp=$(BUILD)/double/%.o)
 
-# Catch2 is one header in version 2 and a library in version 3.
-CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch.hpp>' | $(CXX) -std=c++20 -E -x c++ - >/dev/null 2>&1 || \
+# Catch2 is one header in version 2 and a library in version 3, which is taken where both are, as in tests/test.h.
+CATCH_LIBS = $(shell echo '$(HASH)include <catch2/catch_all.hpp>' | $(CXX) -std=c++20 $(EXTRA) -E -x c++ - >/dev/null 2>&1 && \
 	echo -lCatch2Main -lCatch2)
 
 # ---- targets -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // The schedule, by hand.
-#include "test.h"
+#include "test_support.h"
 
 #include <algorithm>
 #include <map>
@@ -76,10 +76,10 @@ TEST_CASE("one stage is plain fine-tuning on the question", "[curriculum]") {
 TEST_CASE("an impossible schedule is refused by name and value", "[curriculum]") {
     CurriculumConfig config;
     config.stages = 0;
-    REQUIRE_THROWS_WITH(make_curriculum(config), Catch::Contains("--stages is 0"));
+    REQUIRE_THROWS_WITH(make_curriculum(config), Contains("--stages is 0"));
     config.stages = 4;
     config.schedule = "linaer";
-    REQUIRE_THROWS_WITH(make_curriculum(config), Catch::Contains("\"linaer\""));
+    REQUIRE_THROWS_WITH(make_curriculum(config), Contains("\"linaer\""));
 }
 
 TEST_CASE("the updates of the stages add up to the whole", "[curriculum]") {

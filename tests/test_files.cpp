@@ -149,5 +149,5 @@ TEST_CASE("a file is held by one at a time", "[files]") {
         REQUIRE(!second.held());
     }
     REQUIRE(FileLock(path, true).held());
-    REQUIRE_THROWS_WITH(FileLock(folder / "no such folder/lock", false), Catch::Contains("cannot be made"));
+    REQUIRE_THROWS_WITH(FileLock(folder / "no such folder/lock", false), Contains("cannot be made"));
 }

@@ -1,5 +1,5 @@
 // The float model: packed rows, threads, backends, the first optimizer steps, generation, FLOPs.
-#include "test.h"
+#include "test_support.h"
 
 #include <cmath>
 #include <set>
@@ -584,5 +584,5 @@ TEST_CASE("a batch that does not fit the model is refused in one sentence", "[mo
     Batch too_long;
     too_long.add_sequence(std::vector<int32_t>(129, 1));
     REQUIRE_THROWS_WITH(model->losses(too_long),
-                        Catch::Contains("129 tokens is longer than the 128 positions of the model"));
+                        Contains("129 tokens is longer than the 128 positions of the model"));
 }

@@ -243,7 +243,7 @@ TEST_CASE("examples of an evaluation are training rows of the family, or of all 
     }
     REQUIRE(shots[0] == shots[1]); // one draw a family
     REQUIRE(evaluation_shots(train, {train[0]}, 3, 1) != evaluation_shots(train, {train[0]}, 3, 2));
-    REQUIRE_THROWS_WITH(evaluation_shots(train, {train[0]}, 9, 1), Catch::Contains("8 training rows are too few for 9 examples"));
+    REQUIRE_THROWS_WITH(evaluation_shots(train, {train[0]}, 9, 1), Contains("8 training rows are too few for 9 examples"));
 }
 
 TEST_CASE("every target token and EOS is scored, and no token of the prompt", "[prompt]") {
@@ -342,7 +342,7 @@ TEST_CASE("examples are of the row's family, never the row itself, and are not t
     REQUIRE(draw_shots(records, 6, 1000, 7).is_shot == shots.is_shot);
     REQUIRE(draw_shots(records, 6, 1000, 8).is_shot != shots.is_shot);
     REQUIRE(draw_shots(records, 0, 1000, 7).of_row[0].empty());
-    REQUIRE_THROWS_WITH(draw_shots(many_records(6), 6, 1000, 7), Catch::Contains("use fewer --shots"));
+    REQUIRE_THROWS_WITH(draw_shots(many_records(6), 6, 1000, 7), Contains("use fewer --shots"));
 }
 
 TEST_CASE("similar examples are drawn from the nearest questions of the family, and nothing is left out", "[prompt]") {
@@ -369,7 +369,7 @@ TEST_CASE("similar examples are drawn from the nearest questions of the family, 
     }
     REQUIRE(drawn == std::set<const Record*>{&records[4], &records[5]});
     REQUIRE(similar_shots(records, 0, 2, 7).of_row[3].empty());
-    REQUIRE_THROWS_WITH(similar_shots(records, 3, 6, 7), Catch::Contains("use fewer --shots"));
+    REQUIRE_THROWS_WITH(similar_shots(records, 3, 6, 7), Contains("use fewer --shots"));
 
     const StageRows rows = [&] {
         PromptSettings settings;
@@ -467,9 +467,9 @@ TEST_CASE("a damaged template file is refused by file and field", "[prompt]") {
     const TempFolder folder;
     const std::string path = folder / "templates.json";
     write_file(path, "{\"instruction\": \"a\", \"format\": 3}");
-    REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("format"));
+    REQUIRE_THROWS_WITH(read_templates(path), Contains(path) && Contains("format"));
     write_file(path, "{");
-    REQUIRE_THROWS_WITH(read_templates(path), Catch::Contains(path) && Catch::Contains("JSON"));
+    REQUIRE_THROWS_WITH(read_templates(path), Contains(path) && Contains("JSON"));
 }
 
 TEST_CASE("CasCoD asks for the rationale, then for the answer with the rationale in the prompt", "[prompt]") {

@@ -52,10 +52,10 @@ TEST_CASE("a corpus is written and read; a damaged line is named", "[retrieve]")
     REQUIRE(read_corpus(path) == std::vector<std::string>{"One. Two.", "\"Three\"\n"});
     for (const char* damaged : {"{\"passage\":1}", "[]", "{\"passage\":\"a\"", "text"}) {
         write_file(path, "{\"passage\":\"a\"}\n" + std::string(damaged) + "\n");
-        REQUIRE_THROWS_WITH(read_corpus(path), Catch::Contains("corpus.jsonl:2: not a JSON object"));
+        REQUIRE_THROWS_WITH(read_corpus(path), Contains("corpus.jsonl:2: not a JSON object"));
     }
     write_file(path, "");
-    REQUIRE_THROWS_WITH(read_corpus(path), Catch::Contains("holds no passage"));
+    REQUIRE_THROWS_WITH(read_corpus(path), Contains("holds no passage"));
 }
 
 TEST_CASE("every fact of the world stands in the corpus, and questions find some of theirs", "[retrieve]") {

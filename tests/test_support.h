@@ -18,7 +18,7 @@
 namespace skintern {
 
 // Catch2 v3 gave this matcher another name.
-#if __has_include(<catch2/catch.hpp>)
+#if CATCH_VERSION_MAJOR == 2
 using Catch::Matchers::Contains;
 #else
 inline auto Contains(const std::string& part) {

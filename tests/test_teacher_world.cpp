@@ -1,5 +1,5 @@
 // test_teacher_world.cpp — the invented world, its families against an independent reader, and the splits.
-#include "test.h"
+#include "test_support.h"
 
 #include <algorithm>
 #include <cctype>
@@ -454,8 +454,6 @@ TEST_CASE("more training rows change no test row and keep the earlier ones", "[s
 }
 
 TEST_CASE("a wrong data configuration is named", "[splits]") {
-    using Catch::Matchers::Contains;
-    using Catch::Matchers::StartsWith;
     const World world(1);
     DataConfig config = world_config();
     config.tasks = {"world_prices", "world_weather"};

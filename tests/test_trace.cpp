@@ -1,5 +1,5 @@
 // Where two traces part, and that the devices' do not.
-#include "test.h"
+#include "test_support.h"
 
 #include <cmath>
 
@@ -39,5 +39,5 @@ TEST_CASE("a trace with NaN on one side, another shape or another name is never 
     REQUIRE(first_difference(compare_traces(expected, two_tensors({1, 2}, {1, 1})), 1e30)->name == "a");
     NamedTrace fewer = expected;
     fewer.names.pop_back();
-    REQUIRE_THROWS_WITH(compare_traces(expected, fewer), Catch::Contains("do not name the same tensors"));
+    REQUIRE_THROWS_WITH(compare_traces(expected, fewer), Contains("do not name the same tensors"));
 }

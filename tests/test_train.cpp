@@ -87,7 +87,7 @@ TEST_CASE("the rate warms up from 0, peaks, and falls along a cosine", "[train]"
     config.lr_scheduler = "constant";
     REQUIRE(learning_rate(config, 19, 20) == Approx(1));
     config.lr_scheduler = "sine";
-    REQUIRE_THROWS_WITH(learning_rate(config, 19, 20), Catch::Contains("\"sine\""));
+    REQUIRE_THROWS_WITH(learning_rate(config, 19, 20), Contains("\"sine\""));
 }
 
 TEST_CASE("a run killed anywhere continues to the same bits and the same logs", "[train]") {
@@ -129,7 +129,7 @@ TEST_CASE("a training state of stage 0 is refused", "[train]") {
     std::vector<float>& position = state.at("position").data;
     std::fill(position.begin(), position.begin() + 3, 0.0f); // the first count is the stage
     write_safetensors(folder + "/state.safetensors", state);
-    REQUIRE_THROWS_WITH(run(folder, true, -1), Catch::Contains("says stage 0"));
+    REQUIRE_THROWS_WITH(run(folder, true, -1), Contains("says stage 0"));
 }
 
 TEST_CASE("a training state that holds what no training leaves is refused", "[train]") {
@@ -143,9 +143,9 @@ TEST_CASE("a training state that holds what no training leaves is refused", "[tr
         write_safetensors(path, state);
         return error_of([&] { run(folder, true, -1); });
     };
-    REQUIRE_THAT(refusal([](HostTensors& t) { t.at("position").data[4] = 0.5f; }), Catch::Contains("holds 0.5, which is no count"));
+    REQUIRE_THAT(refusal([](HostTensors& t) { t.at("position").data[4] = 0.5f; }), Contains("holds 0.5, which is no count"));
     REQUIRE_THAT(refusal([](HostTensors& t) { t.lower_bound("adamw_v/")->second.data[0] = -1; }),
-                 Catch::Contains("state.safetensors: tensor adamw_v/") && Catch::Contains("holds a number below 0"));
+                 Contains("state.safetensors: tensor adamw_v/") && Contains("holds a number below 0"));
     // Counts are three digits of 2^20, the last is the small one: stage, update, step. The run has three stages of four updates.
     const auto place = [&](float stage, float update, float step) {
         return refusal([&](HostTensors& t) {
@@ -154,9 +154,9 @@ TEST_CASE("a training state that holds what no training leaves is refused", "[tr
         });
     };
     REQUIRE(place(2, 3, 7) == "");
-    REQUIRE_THAT(place(5, 0, 12), Catch::Contains("stands at stage 5, update 0 of it, 12 of all, where this training has no such place"));
-    REQUIRE_THAT(place(3, 5, 13), Catch::Contains("has no such place"));
-    REQUIRE_THAT(place(2, 3, 8), Catch::Contains("has no such place"));
+    REQUIRE_THAT(place(5, 0, 12), Contains("stands at stage 5, update 0 of it, 12 of all, where this training has no such place"));
+    REQUIRE_THAT(place(3, 5, 13), Contains("has no such place"));
+    REQUIRE_THAT(place(2, 3, 8), Contains("has no such place"));
 }
 
 TEST_CASE("the size of micro-batches does not change the result beyond rounding", "[train]") {
@@ -200,14 +200,14 @@ TEST_CASE("an adapter saved and loaded is the same, and a damaged one is refused
     HostTensors damaged = saved;
     damaged.begin()->second.data[0] = NAN;
     write_safetensors(folder + "/adapter_model.safetensors", damaged);
-    REQUIRE_THROWS_WITH(load_adapter(folder, other.model), Catch::Contains("not finite"));
+    REQUIRE_THROWS_WITH(load_adapter(folder, other.model), Contains("not finite"));
     damaged.erase(damaged.begin());
     write_safetensors(folder + "/adapter_model.safetensors", damaged);
-    REQUIRE_THROWS_WITH(load_adapter(folder, other.model), Catch::Contains("is missing"));
+    REQUIRE_THROWS_WITH(load_adapter(folder, other.model), Contains("is missing"));
     write_file(folder + "/state.safetensors", "short");
     Adamw adamw({}, setup.model.adapter(), setup.model.grads());
     REQUIRE_THROWS_WITH(load_state(folder + "/state.safetensors", setup.model, adamw),
-                        Catch::Contains("state.safetensors"));
+                        Contains("state.safetensors"));
 }
 
 TEST_CASE("the order of an epoch is a permutation, new in every epoch, the same for a seed", "[train]") {

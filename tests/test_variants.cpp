@@ -1,5 +1,5 @@
 // Training rows changed on purpose.
-#include "test.h"
+#include "test_support.h"
 
 #include <algorithm>
 
@@ -72,7 +72,7 @@ TEST_CASE("a wrong teacher errs in the asked-for share of rows, goes on from the
     Variant none;
     REQUIRE(vary_with(world, none).front().response == before.front().response);
     none.wrong = 1.5;
-    REQUIRE_THROWS_WITH(vary_with(world, none), Catch::Contains("--wrong is 1.5"));
+    REQUIRE_THROWS_WITH(vary_with(world, none), Contains("--wrong is 1.5"));
 }
 
 TEST_CASE("wrong rows are drawn from the seed", "[variants]") {
@@ -105,7 +105,7 @@ TEST_CASE("implicit responses state no fact and still end with the answer", "[va
         REQUIRE(after[i].response.find("  ") == std::string::npos);
     }
     variant.rationales = "none";
-    REQUIRE_THROWS_WITH(vary_with(world, variant), Catch::Contains("--rationales is \"none\""));
+    REQUIRE_THROWS_WITH(vary_with(world, variant), Contains("--rationales is \"none\""));
 }
 
 TEST_CASE("knowledge of the ablations", "[variants]") {
@@ -130,7 +130,7 @@ TEST_CASE("knowledge of the ablations", "[variants]") {
         }));
         REQUIRE(placebo[i].response == before[i].response);
     }
-    REQUIRE_THROWS_WITH(with("some"), Catch::Contains("--knowledge is \"some\""));
+    REQUIRE_THROWS_WITH(with("some"), Contains("--knowledge is \"some\""));
 }
 
 TEST_CASE("kept knowledge is that of training, and what was not trained keeps what it is asked with", "[variants]") {
