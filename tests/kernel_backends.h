@@ -4,9 +4,9 @@
 // SKINTERN_TEST_DEVICE=cuda tests that device in place of the CPU's instruction sets: a GPU, or in build/cuda_host/unit the
 // same kernels run on the CPU. Tests with the tag [cpu] are of that alone.
 //
-// Backends are what make_kernels gives for each instruction set and each matmul; one that this build or processor lacks is
-// skipped by name. Every op runs twice on one thread and once on two (all the same bits), on tensors that are fenced by
-// guard elements and not aligned, and twice on aligned ones.
+// Backends are what make_kernels gives for each instruction set and each matmul; one that this build or processor lacks
+// is skipped by name, and whatever else make_kernels says fails the tests. Every op runs twice on one thread and once
+// on two (all the same bits), on tensors that are fenced by guard elements and not aligned, and twice on aligned ones.
 //
 // Tolerances. u = 2^-24 is the unit roundoff of float: one rounding moves a value by at most u of it. A sum
 // of n terms, each rounded, in any order, with or without fused multiply-add, is off by at most
@@ -50,6 +50,26 @@ struct Backend {
     std::unique_ptr<Kernels> two; // two threads
 };
 
+inline const std::vector<std::string> kIsas = {"portable", "avx2", "avx512", "avx512bf16", "amx"};
+
+// What `make` returns, or nothing where this build or this processor lacks what it asks for. Any other Error passes: were it
+// taken for that, a backend that cannot start would leave every test without a word. `label`: what to say is skipped.
+template <typename Make>
+auto unless_lacking(const Make& make, const std::string& label = "") -> decltype(make()) {
+    try {
+        return make();
+    } catch (const Error& error) {
+        const std::string why = error.what();
+        if (why.find("this build has no ") == std::string::npos && why.find("this processor has no ") == std::string::npos) {
+            throw;
+        }
+        if (!label.empty()) {
+            std::fprintf(stderr, "test_kernels: skipped %s: %s\n", label.c_str(), why.c_str());
+        }
+        return {};
+    }
+}
+
 inline std::vector<Backend> make_backends(const std::string& dtype) {
     std::vector<Backend> backends;
     if (const char* device = std::getenv("SKINTERN_TEST_DEVICE"); device != nullptr) { // that one alone, and it has to be there
@@ -61,16 +81,13 @@ inline std::vector<Backend> make_backends(const std::string& dtype) {
         if (dtype == "bf16" && matmul != "own") {
             continue; // a library multiplies F32 only
         }
-        for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
+        for (const std::string& isa : kIsas) {
             KernelOptions options{"cpu", isa, matmul, 1, dtype};
             const std::string label = "isa " + isa + ", matmul " + matmul + (dtype == "f32" ? "" : ", dtype " + dtype);
-            try {
-                Backend backend{label, matmul != "own", make_kernels(options), nullptr};
+            std::unique_ptr<Kernels> one = unless_lacking([&] { return make_kernels(options); }, label);
+            if (one != nullptr) {
                 options.threads = 2;
-                backend.two = make_kernels(options);
-                backends.push_back(std::move(backend));
-            } catch (const Error& error) {
-                std::fprintf(stderr, "test_kernels: skipped %s: %s\n", label.c_str(), error.what());
+                backends.push_back({label, matmul != "own", std::move(one), make_kernels(options)});
             }
         }
     }

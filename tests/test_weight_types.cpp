@@ -201,11 +201,9 @@ TEST_CASE("activations q8 multiply few rows as if they were rounded to 8 bits, a
                 Vector expected(static_cast<size_t>(M * N)), size(expected.size());
                 reference().matmul(Layout::nt, expected.data(), seen.data(), b.data(), M, N, K, 1, false);
                 reference().matmul(Layout::nt, size.data(), absolute(seen).data(), absolute(b).data(), M, N, K, 1, false);
-                for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
-                    std::unique_ptr<Kernels> kernels;
-                    try {
-                        kernels = make_kernels({"cpu", isa, "own", 2, "f32", "q8"});
-                    } catch (const Error&) {
+                for (const std::string& isa : kIsas) {
+                    const auto kernels = unless_lacking([&] { return make_kernels({"cpu", isa, "own", 2, "f32", "q8"}); });
+                    if (kernels == nullptr) {
                         continue; // test_kernels.cpp names what this machine lacks
                     }
                     INFO(isa);
@@ -272,11 +270,9 @@ TEST_CASE("few rows meet a weight that was packed for them", "[weights]") {
                         }
                         // Offsets are added apart where there are any: see above.
                         const double cancelled = q8 || type == WeightType::q4_1 ? 20.0 : 1.0;
-                        for (const std::string isa : {"portable", "avx2", "avx512", "avx512bf16", "amx"}) {
-                            std::unique_ptr<Kernels> kernels;
-                            try {
-                                kernels = make_kernels({"cpu", isa, "own", 2, "f32", activations});
-                            } catch (const Error&) {
+                        for (const std::string& isa : kIsas) {
+                            const auto kernels = unless_lacking([&] { return make_kernels({"cpu", isa, "own", 2, "f32", activations}); });
+                            if (kernels == nullptr) {
                                 continue;
                             }
                             INFO(isa << " " << activations);
