@@ -306,7 +306,7 @@ TEST_CASE("the rivals do what their names say", "[compress]") {
     REQUIRE_THROWS_WITH(rank("probe"), Contains("needs a trained probe"));
 }
 
-TEST_CASE("the least informative sentence is dropped first, and none is cut", "[compress]") {
+TEST_CASE("what the model could have guessed is dropped first: words by their mean, or sentences whole", "[compress]") {
     // A model that expects "z" after everything: z tells nothing, every other byte as much as the next.
     const auto kernels = make_kernels({});
     const Bpe bpe = byte_tokenizer();
@@ -317,6 +317,12 @@ TEST_CASE("the least informative sentence is dropped first, and none is cut", "[
     std::fill_n(model.weights().at("lm_head.weight").data + bpe.encode("z")[0] * C, C, real(1));
 
     const RankContext context{model, bpe, -1, nullptr, 1};
+    const auto words = [&](const std::string& text, double keep) {
+        return shorten(rank_texts("information", context, {text})[0], keep);
+    };
+    REQUIRE(words("zz ab zz cd", 0.5) == "ab cd");
+    REQUIRE(words("zz zzqq q", 1.0 / 3) == "q"); // three bytes of five tell something, but two of two
+
     const RankedText ranked = rank_texts("sentences", context, {"Zero zzzz. zzz zzzz. Four five six."})[0];
     REQUIRE(shorten(ranked, 0.7) == "Zero zzzz. Four five six."); // five words
     REQUIRE(shorten(ranked, 0.56) == "Four five six.");           // four: the second sentence has no room

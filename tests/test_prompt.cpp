@@ -449,8 +449,8 @@ TEST_CASE("shortening keeps nested, ordered words, all at 1 and none at 0", "[co
     REQUIRE_THROWS(rank_words(text, {1.0}));
 }
 
-TEST_CASE("self-information drops what the model could have guessed", "[compress]") {
-    // A model with zero weights finds every token equally likely: ties keep the earlier words.
+// What is dropped first: test_compress.cpp.
+TEST_CASE("self-information ranks a text of no words, and ranks alike with a BOS where every token is as likely", "[compress]") {
     const auto kernels = make_kernels({});
     const Bpe bpe = byte_tokenizer();
     Transformer model(*kernels, byte_model(), Train::nothing, no_adapter());
