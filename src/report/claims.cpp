@@ -49,6 +49,7 @@ constexpr Asked kAsked[] = {
     {"the same, Std-CoT at the rate of SKIntern", "skintern", "tokens-std-cot-5e-3", in_domain},
     {"the same, as many training FLOPs", "skintern", "flops-std-cot", in_domain},
     {"SKIntern is better in domain than Std-CoT at SKIntern's rate", "skintern", "steps-1", in_domain},
+    {"SKIntern at Std-CoT's rate is better in domain than Std-CoT", "skintern-1e-2", "std-cot", in_domain},
     {"it matters what the knowledge says (not a placebo's)", "skintern", "placebo", in_domain},
     {"it matters that it is text (not its words shuffled)", "skintern", "shuffled-words", in_domain},
     {"gradual withdrawal is better than one jump", "skintern", "step", in_domain},
