@@ -67,6 +67,13 @@ inline void write_run_json(const std::string& run, const std::vector<std::string
     put_file(run + "/run.json", json.dump());
 }
 
+// Adds fields to run.json, or takes their place.
+inline void patch_run_json(const std::string& run, const Json& fields) {
+    Json json = Json::parse(read_file(run + "/run.json"));
+    json.merge_patch(fields);
+    put_file(run + "/run.json", json.dump());
+}
+
 // Three methods, one seed, four questions in domain and three out of domain.
 inline void write_small_run(const std::string& run) {
     write_run_json(run, {"base", "std-cot", "skintern"}, {1});

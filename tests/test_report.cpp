@@ -33,9 +33,7 @@ std::string printed_table(const std::string& run) {
 TEST_CASE("the table says how many training seeds it rests on, not how many are planned", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    Json json = Json::parse(read_file(folder.path() + "/run.json"));
-    json["seeds"] = {1, 2, 3};
-    put_file(folder.path() + "/run.json", json.dump());
+    patch_run_json(folder.path(), {{"seeds", {1, 2, 3}}});
     REQUIRE(holds(printed_table(folder.path()), "(1 training seed; "));
     std::filesystem::copy(folder.path() + "/seed-1", folder.path() + "/seed-2", std::filesystem::copy_options::recursive);
     REQUIRE(holds(printed_table(folder.path()), "(over 2 training seeds: "));
@@ -47,9 +45,7 @@ TEST_CASE("the table says how many training seeds it rests on, not how many are 
 TEST_CASE("the page speaks of training seeds when there are some, not when they are planned", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    Json json = Json::parse(read_file(folder.path() + "/run.json"));
-    json["seeds"] = {1, 2};
-    put_file(folder.path() + "/run.json", json.dump());
+    patch_run_json(folder.path(), {{"seeds", {1, 2}}});
     const auto page = [&] {
         write_report(folder.path());
         return read_file(folder.path() + "/report.html");
@@ -62,9 +58,7 @@ TEST_CASE("the page speaks of training seeds when there are some, not when they 
 TEST_CASE("a cell that is still in training does not count among the updates", "[report]") {
     const TempFolder folder;
     write_small_run(folder.path());
-    Json json = Json::parse(read_file(folder.path() + "/run.json"));
-    json["seeds"] = {1, 2};
-    put_file(folder.path() + "/run.json", json.dump());
+    patch_run_json(folder.path(), {{"seeds", {1, 2}}});
     make_folder(folder.path() + "/seed-2/skintern");
     put_file(folder.path() + "/seed-2/skintern/log.jsonl", R"({"step":1,"stage":1,"loss":2.0,"grad_norm":1,"lr":1e-4,"tokens":100})" "\n");
     const Json results = results_of(folder.path());
@@ -76,9 +70,7 @@ TEST_CASE("the curve's interval is that of one seed's questions, which every see
     const TempFolder folder;
     write_small_run(folder.path());
     const Json one = results_of(folder.path())["curve"][1];
-    Json json = Json::parse(read_file(folder.path() + "/run.json"));
-    json["seeds"] = {1, 2};
-    put_file(folder.path() + "/run.json", json.dump());
+    patch_run_json(folder.path(), {{"seeds", {1, 2}}});
     std::filesystem::copy(folder.path() + "/seed-1", folder.path() + "/seed-2", std::filesystem::copy_options::recursive);
     REQUIRE(results_of(folder.path())["curve"][1] == one);
 }
@@ -90,10 +82,7 @@ TEST_CASE("a run that was asked for no meter and no curve does not miss them", "
     std::filesystem::remove(folder.path() + "/seed-1/std-cot/meter.jsonl");
     std::filesystem::remove(folder.path() + "/seed-1/skintern/curve.jsonl");
     REQUIRE(read_run(folder.path()).missing.size() == 3);
-    Json json = Json::parse(read_file(folder.path() + "/run.json"));
-    json["data"]["validation"] = 0;
-    json["curve_rows"] = 0;
-    put_file(folder.path() + "/run.json", json.dump());
+    patch_run_json(folder.path(), {{"data", {{"validation", 0}}}, {"curve_rows", 0}});
     REQUIRE(read_run(folder.path()).missing.empty());
 }
 

@@ -205,9 +205,7 @@ TEST_CASE("damaged settings are an error that names file and field", "[report]")
     const Json whole = {{"skintern", arm("skintern")}};
     const auto sentence = [&](const Json& run_json, const Json& cell) {
         write_arms(folder.path(), whole, false);
-        Json json = Json::parse(read_file(folder.path() + "/run.json"));
-        json.merge_patch(run_json);
-        put_file(folder.path() + "/run.json", json.dump());
+        patch_run_json(folder.path(), run_json);
         put_file(folder.path() + "/seed-1/skintern/cell.json", cell.dump());
         return error_of([&] { write_report(folder.path()); });
     };

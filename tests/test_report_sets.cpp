@@ -10,13 +10,6 @@ using namespace skintern;
 
 namespace {
 
-// Adds fields to run.json.
-void patch_run_json(const std::string& run, const Json& fields) {
-    Json json = Json::parse(read_file(run + "/run.json"));
-    json.merge_patch(fields);
-    put_file(run + "/run.json", json.dump());
-}
-
 // `right` of four questions.
 std::vector<Answered> four(int right) {
     std::vector<Answered> rows;
