@@ -216,18 +216,20 @@ nlohmann::ordered_json train_settings(const TrainOptions& o, const LoraConfig& l
             {"batch_size", o.train.batch_size}, {"one_schedule", o.train.one_schedule}, {"dtype", o.dtype}};
 }
 
-// A training that goes on does so with the settings it has; one that begins forgets what an earlier one left.
-void take_up(const TrainOptions& o, const LoraConfig& lora) {
-    const std::string path = o.out + "/settings.json", state = o.out + "/state.safetensors";
-    const nlohmann::ordered_json settings = train_settings(o, lora);
-    make_folder(o.out);
-    if (o.resume && file_exists(state)) {
-        CHECK(file_exists(path), "%s: cannot be resumed without settings.json, which says how it was made", o.out.c_str());
-        check_settings(path, settings, "the training");
-        return;
-    }
-    std::filesystem::remove(state); // first: no moment shows an old state beside new settings
-    write_file(path, settings.dump(2) + "\n");
+std::string settings_path(const TrainOptions& o) { return o.out + "/settings.json"; }
+std::string state_path(const TrainOptions& o) { return o.out + "/state.safetensors"; }
+
+// A training goes on with the settings it has.
+void check_resumed(const TrainOptions& o, const LoraConfig& lora) {
+    CHECK(file_exists(settings_path(o)), "%s: cannot be resumed without settings.json, which says how it was made", o.out.c_str());
+    check_settings(settings_path(o), train_settings(o, lora), "the training");
+}
+
+// One that has made its first update forgets what an earlier one left; the state goes first, so that no moment shows it beside other
+// settings.
+void replace_earlier(const TrainOptions& o, const LoraConfig& lora) {
+    std::filesystem::remove(state_path(o));
+    write_file(settings_path(o), train_settings(o, lora).dump(2) + "\n");
 }
 
 void run_train(TrainOptions o, Comm& processes) {
@@ -247,8 +249,8 @@ void run_train(TrainOptions o, Comm& processes) {
     if (!o.adapter_init.empty()) {
         lora = open_adapter(o.adapter_init, open_model_file(o.model).config);
     }
-    if (comm.leads()) {
-        take_up(o, lora);
+    if (comm.leads() && o.resume && file_exists(state_path(o))) {
+        check_resumed(o, lora);
     }
     const auto model = load_model(*kernels, o.model, Train::adapter, lora);
     Rng rng(o.seed, "adapter");
@@ -277,6 +279,11 @@ void run_train(TrainOptions o, Comm& processes) {
     run.after_stage = [&](int64_t t) {
         if (n_stages > 1) {
             save_adapter(o.out + "/stage-" + std::to_string(t), *model, lora, o.model);
+        }
+    };
+    run.after_step = [&](int64_t step) {
+        if (step == 1) {
+            replace_earlier(o, lora);
         }
     };
     const TrainSummary summary = train(*model, run, o.resume, comm);
