@@ -334,7 +334,8 @@ void add_train(CLI::App& app, Comm& comm) {
     add_model_options(sub, o.get());
     sub->add_option("--data", o->data, "records, JSONL or a JSON list");
     sub->add_option("--tokens", o->tokens, "rows {\"ids\":[...],\"labels\":[...]}");
-    sub->add_option("--method", o->method, "std-cot, kard, skintern or another that is trained on the teacher's responses alone")->capture_default_str();
+    sub->add_option("--method", o->method, "std-cot, kard, skintern or another that is trained on the teacher's responses alone")
+        ->capture_default_str();
     sub->add_option("--out", o->out, "folder")->required();
     sub->add_option("--adapter-init", o->adapter_init, "begin from this PEFT adapter");
     sub->add_option("--templates", o->templates)->capture_default_str();

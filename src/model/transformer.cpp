@@ -314,8 +314,9 @@ std::vector<int32_t> Transformer::next_tokens(const Batch& batch, const std::vec
     };
     // One new token in each sequence: but for the contents of the inputs, every such step of so many sequences is the same.
     if (pass.seq.max_length == 1 && pass.M == pass.N && !trace_) {
-        kernels_->repeat(format("model %p decodes %lld rows, adapter %d, cache of %lld times %lld positions in %s", static_cast<void*>(this),
-                                static_cast<long long>(pass.N), uses_adapter_, static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_),
+        kernels_->repeat(format("model %p decodes %lld rows, adapter %d, cache of %lld times %lld positions in %s",
+                                static_cast<void*>(this), static_cast<long long>(pass.N), uses_adapter_,
+                                static_cast<long long>(cache_slots_), static_cast<long long>(cache_capacity_),
                                 weight_format(cache_type_).name),
                          work);
     } else {
