@@ -267,8 +267,8 @@ TEST_CASE("100,000 entries load, and nesting 100,000 deep is refused, both quick
     double start = processor_seconds();
     REQUIRE(read.header(header, 0) == "");
     REQUIRE(read.tensors.size() == 100'000);
-    // 0.3 s, several times that with sanitizers; work that grows with the square would take minutes.
-    REQUIRE(processor_seconds() - start < 10);
+    // 0.3 s, forty times that with sanitizers and without optimisation; work that grows with the square would take minutes at best.
+    REQUIRE(processor_seconds() - start < 60);
     start = processor_seconds();
     for (const std::string& nest : {std::string("["), std::string("{\"a\":")}) {
         std::string deep = "{\"x\":";
@@ -277,7 +277,7 @@ TEST_CASE("100,000 entries load, and nesting 100,000 deep is refused, both quick
         }
         REQUIRE_THAT(read.header(deep, 0), Contains("JSON nested more than 64 deep"));
     }
-    REQUIRE(processor_seconds() - start < 10);
+    REQUIRE(processor_seconds() - start < 60);
 }
 
 TEST_CASE("a file cut at any byte, or with any byte of its header changed, never reads out of bounds",
