@@ -51,5 +51,8 @@ half 1
 count $? 1
 wait $!
 count $? 0
+if [ "$failed" -gt 0 ]; then # once more, where a reader of the end of a long log sees it
+    grep -h -A 4 -e 'FAILED:' -e '^SUMMARY: .*Sanitizer' -e ': runtime error: ' "$program".log-[01] "$program".errors-[01] | tail -n 20
+fi
 echo "$((all - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

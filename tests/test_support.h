@@ -2,9 +2,11 @@
 // shared files.
 #pragma once
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -91,6 +93,23 @@ private:
     rlimit old_limit_{};
     void (*old_handler_)(int);
 };
+
+// How many times the processor time of work(n / 16) work(n) takes: about 16 where work grows with n, 256 where it grows with
+// the square of n. A ratio knows nothing of the machine, of optimisation and of sanitizers, which a limit in seconds does.
+template <typename Work>
+double growth(size_t n, Work work) {
+    const auto seconds = [&](size_t size) {
+        const std::clock_t start = std::clock();
+        work(size);
+        return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    };
+    double small = seconds(n / 16);
+    for (int i = 0; i < 2; ++i) {
+        small = std::min(small, seconds(n / 16));
+    }
+    return seconds(n) / std::max(small, 1e-4); // a clock of microseconds, read with the rest it counts
+}
+constexpr double kSquareGrowth = 100.0; // between 16 and 256, nearer to the worse
 
 // A file or folder of the shared test material, or "" with a line that says what is skipped.
 inline std::string shared_or_skip(const std::string& name) {
