@@ -100,15 +100,17 @@ TEST_CASE("a verdict says on which side of nothing the interval lies", "[report]
 }
 
 TEST_CASE("a verdict asks that a difference holds over training seeds as well", "[report]") {
-    const Claim steady = {"", {{0.1, 0.01, 0.2, 9}, {0.09, 0.1, 0.11}}, false, ""};
+    const Claim steady = {"", {{0.1, 0.01, 0.2, 900}, {0.09, 0.1, 0.11}}, false, ""};
     REQUIRE(verdict_of(steady) == "holds here");
-    const Claim unsteady = {"", {{0.1, 0.01, 0.2, 9}, {-0.1, 0.1, 0.3}}, false, ""};
+    const Claim unsteady = {"", {{0.1, 0.01, 0.2, 900}, {-0.1, 0.1, 0.3}}, false, ""};
     REQUIRE(verdict_of(unsteady) == "cannot tell");
     REQUIRE(numbers_of(unsteady) == "+10.0 points, 95 % [+1.0, +20.0], over seeds [-39.7, +59.7]");
-    REQUIRE(verdict_of({"", {{-0.1, -0.2, -0.01, 9}, {-0.3, -0.1, 0.1}}, false, ""}) == "cannot tell");
-    const Claim one_seed = {"", {{0.1, 0.01, 0.2, 9}, {0.1}}, false, ""};
+    REQUIRE(verdict_of({"", {{-0.1, -0.2, -0.01, 900}, {-0.3, -0.1, 0.1}}, false, ""}) == "cannot tell");
+    const Claim one_seed = {"", {{0.1, 0.01, 0.2, 900}, {0.1}}, false, ""};
     REQUIRE(verdict_of(one_seed) == "holds here");
     REQUIRE(numbers_of(one_seed) == "+10.0 points, 95 % [+1.0, +20.0]");
+    const Claim equal = {"", {{0.1, 0.01, 0.2, 20}, {0.1, 0.1}}, false, ""}; // one of ten questions, in both seeds
+    REQUIRE(verdict_of(equal) == "cannot tell");
     REQUIRE(holds(verdict_line("in domain", unsteady.found), ": not distinguishable"));
     REQUIRE(holds(verdict_line("in domain", steady.found), ": SKIntern is better"));
 }

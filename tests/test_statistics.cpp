@@ -311,6 +311,15 @@ TEST_CASE("one seed has no end to its interval, equal seeds have none to doubt, 
     REQUIRE(!t_interval({}).known());
 }
 
+TEST_CASE("seeds that agree to the question may still differ by a part of one", "[statistics]") {
+    // Two seeds, ten questions: s = 0.1 / sqrt(12), the interval 0.2 -+ 12.706 s / sqrt(2).
+    const Estimate two = t_interval({0.2, 0.2}, 0.1);
+    REQUIRE(two.lo == Approx(0.2 - 12.706 * 0.1 / std::sqrt(24)).epsilon(1e-3));
+    REQUIRE(!is_distinguishable(two));
+    REQUIRE(is_distinguishable(t_interval({0.2, 0.2, 0.2, 0.2, 0.2}, 0.1)));
+    REQUIRE(same(t_interval({0.2, 0.3}, 0.1), t_interval({0.2, 0.3}))); // a difference of one question is seen
+}
+
 TEST_CASE("Student's interval of three seeds holds the mean in 95 of 100 samples", "[statistics]") {
     Rng rng(24);
     int held = 0;

@@ -46,7 +46,11 @@ Paired paired_difference_of(const ScoreTable& a, const ScoreTable& b) {
 }
 
 Estimate Paired::over_seeds() const {
-    return by_seed.size() < 2 ? Estimate{} : t_interval(by_seed);
+    if (by_seed.size() < 2 || !estimate.known()) {
+        return {};
+    }
+    const double one_question = static_cast<double>(by_seed.size()) / static_cast<double>(estimate.rows);
+    return t_interval(by_seed, one_question);
 }
 
 Estimate Paired::over_both() const {

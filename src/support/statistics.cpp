@@ -405,7 +405,7 @@ bool is_distinguishable(const Estimate& difference) {
 
 // ---- seeds ---------------------------------------------------------------------------------------------
 
-Estimate t_interval(const std::vector<double>& values) {
+Estimate t_interval(const std::vector<double>& values, double grain) {
     const int64_t n = static_cast<int64_t>(values.size());
     if (n == 0) {
         return {};
@@ -418,7 +418,8 @@ Estimate t_interval(const std::vector<double>& values) {
     for (const double value : values) {
         squares += (value - mean) * (value - mean);
     }
-    const double error = std::sqrt(squares / static_cast<double>(n - 1) / static_cast<double>(n));
+    const double variance = std::max(squares / static_cast<double>(n - 1), grain * grain / 12);
+    const double error = std::sqrt(variance / static_cast<double>(n));
     const double half = student_quantile(n - 1) * error;
     return {mean, mean - half, mean + half, n};
 }

@@ -116,7 +116,8 @@ Estimate wilson_interval(double correct, int64_t rows);
 
 // The mean of n values, one of each training seed, with Student's interval mean -+ t s / sqrt(n): t is the 97.5 %
 // quantile for n - 1 degrees of freedom, s the standard deviation (n - 1 below). One value has an interval without
-// ends.
-Estimate t_interval(const std::vector<double>& values);
+// ends. Values that come in steps of `grain` can be equal by chance: s is at least grain / sqrt(12), that of rounding to a
+// step.
+Estimate t_interval(const std::vector<double>& values, double grain = 0);
 
 } // namespace skintern
