@@ -253,7 +253,8 @@ $(BUILD)/src/support/version.o: FLAGS += -DSKINTERN_VERSION='"$(VERSION)"'
 $(BUILD)/src/support/version.o: $(BUILD)/version
 
 # So are the files that ask with #ifdef for a feature, and the kernels for other GPUs.
-$(addprefix $(BUILD)/,src/distributed/comm.o kernels/make_kernels.o kernels/cpu_dispatch.o kernels/bench.o): $(BUILD)/features
+$(addprefix $(BUILD)/,src/distributed/comm.o kernels/make_kernels.o kernels/cpu_dispatch.o kernels/bench.o \
+  tests/test_kernels.o): $(BUILD)/features
 $(CUDA_SOURCES:%.cu=$(BUILD)/%.o): $(BUILD)/cuda_archs
 
 $(BUILD)/tests/%.o: tests/%.cpp

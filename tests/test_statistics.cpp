@@ -185,8 +185,9 @@ Pair simulate(Rng& rng, int64_t tasks, int64_t questions, double gain, double sp
 }
 
 struct Held {
-    int by_task = 0, by_question = 0; // trials of 200 whose interval holds the true difference
-    int found = 0;                    // trials with p below 0.05
+    int by_task = 0;     // trials of 200 whose interval holds the true difference
+    int by_question = 0; // of the first 60: to draw questions takes 20 times as long
+    int found = 0;       // trials of 200 with p below 0.05
 };
 
 Held count_held(int64_t tasks, double gain, double spread) {
@@ -195,10 +196,12 @@ Held count_held(int64_t tasks, double gain, double spread) {
     for (int trial = 0; trial < 200; trial++) {
         const Pair pair = simulate(rng, tasks, 20, gain, spread);
         const Difference by_task = bootstrap_difference_by_task(pair.a, pair.b);
-        const Estimate by_question = bootstrap_difference(pair.a, pair.b);
-        REQUIRE(by_task.estimate.mean == by_question.mean);
         held.by_task += by_task.estimate.lo <= gain && gain <= by_task.estimate.hi ? 1 : 0;
-        held.by_question += by_question.lo <= gain && gain <= by_question.hi ? 1 : 0;
+        if (trial < 60) {
+            const Estimate by_question = bootstrap_difference(pair.a, pair.b);
+            REQUIRE(by_task.estimate.mean == by_question.mean);
+            held.by_question += by_question.lo <= gain && gain <= by_question.hi ? 1 : 0;
+        }
         held.found += by_task.p < 0.05 ? 1 : 0;
     }
     return held;
@@ -244,7 +247,7 @@ TEST_CASE("the interval over tasks holds the true difference, the one over quest
     const Held null = count_held(24, 0, 0.4);
     REQUIRE((null.by_task >= 174 && null.by_task <= 199));
     REQUIRE(null.found <= 12 + 14);
-    REQUIRE(null.by_question <= 150); // 64 of 100
+    REQUIRE(null.by_question <= 50); // 64 of 100, with a standard deviation of 3.7 in 60
     const Held gain = count_held(24, 0.1, 0.3); // 2.5 standard errors
     REQUIRE((gain.by_task >= 174 && gain.by_task <= 199));
     REQUIRE(gain.found >= 100);
