@@ -6,7 +6,7 @@
 // it. A thread without work looks for some for a few microseconds, then it sleeps.
 //
 // To a task of x86 denormal numbers (below 2^-126) are 0. One of them costs a multiply-add a hundred times its time, and
-// the softmax of a trained model makes them by the million: most p_ij, and what they are multiplied by, are next to nothing.
+// a softmax over scores that lie far apart makes them by the million: most p_ij are next to nothing.
 //
 // After the self-scheduling loops of Polychronopoulos & Kuck 1987 (Guided self-scheduling), with the ranges of Frigo et al.
 // 1998 (Cilk: work is stolen, not handed out).
