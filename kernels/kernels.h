@@ -15,7 +15,7 @@
 // - An op is correct at every shape, including 1 and including N = 0 (does nothing).
 // - Same inputs, same number of threads, same processor: same bits. No op depends on the number of threads, but for
 //   matmul of a library (OpenBLAS), which adds in another order with another number of threads.
-// - Numbers below 2^-126 in magnitude (denormal ones) may be taken as 0.
+// - Where a result would be denormal (below 2^-126 in magnitude) it may be 0.
 // - A row of a product may have other last bits when it is computed among at most kFewRows rows: fewer rows are summed in
 //   another order, which is what makes decoding fast.
 // - With dtype bf16 the operands of a product are rounded to BF16 (to nearest, ties to even) and their products are summed

@@ -52,17 +52,18 @@ uint32_t wait_until(std::atomic<uint32_t>& word, const Done& done) {
     }
 }
 
-// While it lives, the instructions of x86 read and write 0 in place of a denormal number, in this thread.
-class DenormalsAreZero {
+// While it lives, the instructions of x86 in this thread give 0 where the result would be a denormal number. They read one
+// as it is: an F16 is decoded by way of a denormal float (dequantize.h).
+class FlushDenormals {
 public:
 #ifdef __SSE2__
-    DenormalsAreZero() { _mm_setcsr(before_ | _MM_FLUSH_ZERO_ON | _MM_DENORMALS_ZERO_ON); }
-    ~DenormalsAreZero() { _mm_setcsr(before_); }
+    FlushDenormals() { _mm_setcsr(before_ | _MM_FLUSH_ZERO_ON); }
+    ~FlushDenormals() { _mm_setcsr(before_); }
 #else
-    DenormalsAreZero() {}
+    FlushDenormals() {}
 #endif
-    DenormalsAreZero(const DenormalsAreZero&) = delete;
-    DenormalsAreZero& operator=(const DenormalsAreZero&) = delete;
+    FlushDenormals(const FlushDenormals&) = delete;
+    FlushDenormals& operator=(const FlushDenormals&) = delete;
 
 private:
 #ifdef __SSE2__
@@ -115,7 +116,7 @@ void Team::run(int64_t count, bool together, Work work, const void* context) {
         ranges_[t].next.store(t < sharing ? count * t / sharing : 0, std::memory_order_relaxed);
         ranges_[t].end = t < sharing ? count * (t + 1) / sharing : 0;
     }
-    [[maybe_unused]] const DenormalsAreZero mode;
+    [[maybe_unused]] const FlushDenormals mode;
     Tasks mine(*this, 0);
     if (!together) {
         work(context, mine);
@@ -132,7 +133,7 @@ void Team::run(int64_t count, bool together, Work work, const void* context) {
 
 // The life of a helper.
 void Team::help(int thread) {
-    [[maybe_unused]] const DenormalsAreZero mode;
+    [[maybe_unused]] const FlushDenormals mode;
     uint32_t seen = 0; // the opening it was at last
     for (;;) {
         uint32_t door = wait_until(

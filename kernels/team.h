@@ -5,8 +5,8 @@
 // waits for a thread that has not come yet: when the processor is busy with something else, those that are there do all of
 // it. A thread without work looks for some for a few microseconds, then it sleeps.
 //
-// To a task of x86 denormal numbers (below 2^-126) are 0. One of them costs a multiply-add a hundred times its time, and
-// a softmax over scores that lie far apart makes them by the million: most p_ij are next to nothing.
+// Where a result would be denormal (below 2^-126), a task gets 0 on x86. To make or read one costs a multiply-add a hundred
+// times its time, and a softmax over scores that lie far apart makes them by the million: most p_ij are next to nothing.
 //
 // After the self-scheduling loops of Polychronopoulos & Kuck 1987 (Guided self-scheduling), with the ranges of Frigo et al.
 // 1998 (Cilk: work is stolen, not handed out).

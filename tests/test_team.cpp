@@ -101,21 +101,20 @@ TEST_CASE("a team of no threads is refused") {
 }
 
 #if defined(__SSE2__)
-TEST_CASE("denormal numbers are 0 in every task, and what they were before outside of it") {
-    const volatile float denormal = 1e-40f, smallest_normal = 1.17549435e-38f;
+TEST_CASE("a denormal result is 0 in every task, and outside of it what it was before") {
+    const volatile float smallest_normal = 0x1p-126f, denormal = 0x1p-130f;
     for (const int threads : {1, 2, 5}) {
         Team team(threads);
         for (const bool together : {false, true}) {
             CAPTURE(threads, together);
-            std::vector<float> read(1000, -1.0f), written(1000, -1.0f);
+            std::vector<float> made(1000, -1.0f), read(1000, -1.0f);
             team.each(1000, together, [&](int64_t i) {
-                read[static_cast<size_t>(i)] = denormal * 1e10f;
-                written[static_cast<size_t>(i)] = smallest_normal * 0.5f;
+                made[static_cast<size_t>(i)] = smallest_normal * 0.5f;
+                read[static_cast<size_t>(i)] = denormal * 0x1p10f;
             });
-            REQUIRE(read == std::vector<float>(1000));
-            REQUIRE(written == std::vector<float>(1000));
-            REQUIRE(denormal * 1e10f > 0.0f);
-            REQUIRE(smallest_normal * 0.5f > 0.0f);
+            REQUIRE(made == std::vector<float>(1000));
+            REQUIRE(read == std::vector<float>(1000, 0x1p-120f));
+            REQUIRE(smallest_normal * 0.5f == 0x1p-127f);
         }
     }
 }

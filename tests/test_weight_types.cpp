@@ -29,14 +29,17 @@ WeightType type_by_name(const std::string& name) {
     CHECK(false, "no weight type %s", name.c_str());
 }
 
-// Random bytes whose F16 scales are small finite numbers: a block's exponents are kept below infinity.
+// Random bytes whose F16 scales are small finite numbers, subnormal ones among them: a block's exponents are kept below
+// infinity.
 std::vector<uint8_t> random_blocks(Rng& rng, WeightType type, int64_t rows, int64_t columns) {
     std::vector<uint8_t> bytes(static_cast<size_t>(rows * row_bytes(type, columns)));
     for (uint8_t& byte : bytes) {
         byte = static_cast<uint8_t>(rng.below(256));
     }
     const int64_t size = weight_format(type).bytes;
-    const auto tame = [&](size_t high_byte) { bytes[high_byte] = (bytes[high_byte] & 0x80) | 0x30; }; // 2^-3 or so
+    const auto tame = [&](size_t high_byte) { // 2^-3 or so, or below 2^-14
+        bytes[high_byte] = (bytes[high_byte] & 0x83) | (rng.below(4) > 0 ? 0x30 : 0);
+    };
     for (size_t block = 0; block < bytes.size(); block += static_cast<size_t>(size)) {
         switch (type) {
         case WeightType::f32: {
