@@ -23,6 +23,14 @@ std::vector<int> done_by(Team& team, int64_t count, bool together) {
     return {done.begin(), done.end()};
 }
 
+// Until so many have come, or a second is over.
+void wait_for(const std::atomic<int>& come, int wanted) {
+    const auto begin = std::chrono::steady_clock::now();
+    while (come < wanted && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)) {
+        std::this_thread::yield();
+    }
+}
+
 } // namespace
 
 TEST_CASE("each task of a team is done once, with any number of threads and tasks") {
@@ -66,10 +74,7 @@ TEST_CASE("threads that sleep are woken, and take part") {
             for (int64_t task; tasks.take(task);) {
                 threads_seen += first;
                 first = false;
-                const auto begin = std::chrono::steady_clock::now(); // until the other has come, or a second is over
-                while (threads_seen < 2 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(1)) {
-                    std::this_thread::yield();
-                }
+                wait_for(threads_seen, 2);
             }
         });
         helped += threads_seen == 2;
@@ -107,13 +112,17 @@ TEST_CASE("a denormal result is 0 in every task, and outside of it what it was b
         Team team(threads);
         for (const bool together : {false, true}) {
             CAPTURE(threads, together);
-            std::vector<float> made(1000, -1.0f), read(1000, -1.0f);
-            team.each(1000, together, [&](int64_t i) {
+            const size_t tasks = static_cast<size_t>(threads);
+            std::vector<float> made(tasks, -1.0f), read(tasks, -1.0f);
+            std::atomic<int> come = 0;
+            team.each(threads, together, [&](int64_t i) {
+                come++;
+                wait_for(come, together ? threads : 1); // a task for each thread
                 made[static_cast<size_t>(i)] = smallest_normal * 0.5f;
                 read[static_cast<size_t>(i)] = denormal * 0x1p10f;
             });
-            REQUIRE(made == std::vector<float>(1000));
-            REQUIRE(read == std::vector<float>(1000, 0x1p-120f));
+            REQUIRE(made == std::vector<float>(tasks));
+            REQUIRE(read == std::vector<float>(tasks, 0x1p-120f));
             REQUIRE(smallest_normal * 0.5f == 0x1p-127f);
         }
     }
